@@ -1,0 +1,3 @@
+"""gan_bench: which loss, regularizer, normalizer and architecture is really better?"""
+
+__version__ = "0.1.0"

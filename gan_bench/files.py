@@ -1,0 +1,195 @@
+"""Files that survive a crash: atomic writers, JSON lines whose torn tail is harmless, digests."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from gan_bench.errors import GanBenchError, StorageError
+
+_STORAGE_ERRNOS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.EISDIR: "a folder stands where a file is needed",
+    errno.ENAMETOOLONG: "the file name is too long",
+}
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write `path` into one clear line (StorageError)."""
+    try:
+        yield
+    except OSError as error:
+        reason = _STORAGE_ERRNOS.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise StorageError(
+            f"cannot write {path}: {reason}; free or choose another place and run the same "
+            "command again: what was computed before is kept"
+        ) from error
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Args:
+        path: The file. Its folder is made if it is missing.
+        write: Called with a binary file handle.
+
+    Raises:
+        StorageError: The disk is full, read-only, or the path can't be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically (UTF-8)."""
+    write_atomic(path, lambda stream: stream.write(text.encode()))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON atomically; NaN and infinities become null."""
+    write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, what: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        what: What it is, for the error line ("result file").
+
+    Raises:
+        GanBenchError: The file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise GanBenchError(f"{what} {path} is missing") from None
+    except (ValueError, OSError) as error:
+        raise GanBenchError(f"{what} {path} is unreadable: {error}") from None
+
+
+def append_jsonl(path: Path, record: Mapping[str, object], *, sync: bool = False) -> None:
+    """Append one JSON line with a single write; a torn line left by a crash is closed first.
+
+    Args:
+        path: The file. Its folder is made if it is missing.
+        record: The line's content.
+        sync: Force it to the disk before returning.
+
+    Raises:
+        StorageError: The disk is full, read-only, or the path can't be written.
+    """
+    line = json.dumps(plain(record), allow_nan=False) + "\n"
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end:
+                stream.seek(end - 1)
+                if stream.read(1) != b"\n":
+                    line = "\n" + line
+            stream.write(line.encode())
+            stream.flush()
+            if sync:
+                os.fsync(stream.fileno())
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file, passing over torn lines; a missing file is empty."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def keep_jsonl(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop the records that `keep` refuses, and any torn line; a missing file stays missing."""
+    if path.exists():
+        kept = [json.dumps(record) + "\n" for record in read_jsonl(path) if keep(record)]
+        write_text(path, "".join(kept))
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON can hold: numpy and torch scalars to Python, NaN to None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def digest(value: object, length: int = 16) -> str:
+    """Hash a plain value (SHA-256 of its canonical JSON), as `length` hexadecimal digits."""
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def file_digest(path: Path) -> str:
+    """Hash a file's bytes (SHA-256, 64 hexadecimal digits)."""
+    with path.open("rb") as stream:
+        sha = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def cache_dir() -> Path:
+    """Return the folder for what can be computed again: $GAN_BENCH_CACHE or ~/.cache/gan_bench."""
+    chosen = os.environ.get("GAN_BENCH_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "gan_bench"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some network file systems refuse to sync a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
