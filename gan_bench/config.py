@@ -298,6 +298,26 @@ def check(config: Config) -> None:
     require(config.seed >= 0, f"seed is {config.seed}; it can't be negative")
 
 
+def override_evaluator(config: Config, overrides: Sequence[str]) -> EvaluatorConfig:
+    """Return a config's evaluator with overrides ("evaluator=inception", "evaluator.n_fake=100").
+
+    Raises:
+        ConfigError: An override is not the evaluator's, or its value is refused.
+    """
+    groups = [override for override in overrides if override.startswith("evaluator=")]
+    fields = [override for override in overrides if override.startswith("evaluator.")]
+    for override in overrides:
+        if override not in groups and override not in fields:
+            raise ConfigError(f"'{override}': only the evaluator of a finished run can be changed")
+    plain = to_dict(config)
+    if groups:
+        chosen = compose([f"dataset={config.dataset['name']}", *groups])
+        plain["evaluator"] = dataclasses.asdict(chosen.evaluator)
+    dotted = [override.removeprefix("evaluator.") for override in fields]
+    plain["evaluator"].update(OmegaConf.to_container(OmegaConf.from_dotlist(dotted)))
+    return finish(plain).evaluator
+
+
 def _one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise unknown(field, value, choices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -142,6 +143,31 @@ def keep_jsonl(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     if path.exists():
         kept = [json.dumps(record) + "\n" for record in read_jsonl(path) if keep(record)]
         write_text(path, "".join(kept))
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold an exclusive lock, which the kernel frees when this process ends, however it ends.
+
+    Args:
+        path: The lock's file.
+        what: What is locked, for the error line ("run results/runs/x").
+
+    Raises:
+        GanBenchError: Another process holds it.
+        StorageError: The file can't be made.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GanBenchError(
+                f"{what} is in use by another process; wait for it, or stop it"
+            ) from None
+        yield
 
 
 def plain(value: Any) -> Any:

@@ -88,8 +88,8 @@ class Dragan(_UnitGradient):
     def points(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return clip(x + s u, -1, 1), u ~ U[-1/2, 1/2] per pixel.
 
-        s is the standard deviation of the real batch (over all pixels, of the population): it scales with the images' range, so the
-        noise is to images in [-1, 1] what compare_gan's is to images in [0, 1].
+        s is the population standard deviation over all pixels of the real batch. It scales with
+        the images' range, so the noise is to [-1, 1] what compare_gan's is to [0, 1].
         """
         noise = torch.rand_like(real) - 0.5
         return (real + real.std(correction=0) * noise).clamp(-1, 1)

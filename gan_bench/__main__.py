@@ -1,0 +1,7 @@
+"""`python -m gan_bench` is `gan-bench`."""
+
+import sys
+
+from gan_bench.cli import main
+
+sys.exit(main())

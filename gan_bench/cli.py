@@ -1,0 +1,237 @@
+"""The command line: `gan-bench VERB [Hydra overrides]`.
+
+Exit codes: 0 done; 1 an unexpected fault (traceback); 2 bad input (one clear line); 130
+interrupted, with the state saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_bench import __version__, files
+from gan_bench import config as configs
+from gan_bench.errors import ConfigError, GanBenchError, unknown
+from gan_bench.registry import REGISTRIES
+from gan_bench.terminal import RunPrinter, StudyPrinter, metric_table
+
+USAGE = """\
+gan-bench: compare GANs with statistics.
+
+  gan-bench list [--json]                             what there is to choose from
+  gan-bench train dataset=cifar10 loss=hinge ...      train and evaluate one GAN
+  gan-bench train --multirun loss=hinge,wasserstein   several (hydra/sweeper=gan_bench: a study)
+  gan-bench evaluate run_dir=DIR                      evaluate a run's newest checkpoint
+  gan-bench evaluate images=PATH dataset=NAME         evaluate a folder, zip or .npz of images
+  gan-bench sweep study=NAME [study_dir=DIR]          run a study, or go on with it
+  gan-bench report study_dir=DIR                      write the study's report
+  gan-bench demo                                      a small study on digits, and its report
+
+After the verb come Hydra overrides; `gan-bench train --help` shows all fields.
+An interrupted command goes on when it is started again."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    if given[0] == "--version":
+        print(__version__)
+        return 0
+    signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _show_warning
+    verb, rest = given[0], given[1:]
+    try:
+        if verb not in VERBS:
+            raise unknown("command", verb, VERBS)
+        VERBS[verb](rest)
+    except KeyboardInterrupt:
+        print("gan-bench: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except (HydraException, OmegaConfBaseException) as error:
+        return _bad_input(configs.explain(error, rest))
+    except GanBenchError as error:
+        return _bad_input(str(error))
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"gan-bench: warning: {message}", file=sys.stderr)
+
+
+def _bad_input(message: str) -> int:
+    print(f"gan-bench: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _fields(arguments: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """Split `name=value` arguments into a command's own fields and the overrides."""
+    own: dict[str, str] = {}
+    overrides = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in names:
+            own[name] = value
+        elif equals or argument.startswith("~"):
+            overrides.append(argument)
+        else:
+            raise ConfigError(f"'{argument}' is no override; write it as field=value")
+    return own, overrides
+
+
+def _list(arguments: Sequence[str]) -> None:
+    wanted = [argument for argument in arguments if not argument.startswith("-")]
+    for kind in wanted:
+        if kind not in REGISTRIES:
+            raise unknown("kind of part", kind, REGISTRIES)
+    chosen = {kind: REGISTRIES[kind] for kind in wanted or REGISTRIES}
+    if "--json" in arguments:
+        listing = {
+            kind: {
+                entry.name: {
+                    "description": entry.description,
+                    "source": entry.source,
+                    "aliases": list(entry.aliases),
+                    "options": entry.options,
+                }
+                for entry in map(registry.entry, registry.names())
+            }
+            for kind, registry in chosen.items()
+        }
+        print(json.dumps(files.plain(listing), indent=2))
+        return
+    for kind, registry in chosen.items():
+        if registry.names():
+            print(f"{kind}:")
+        for name in registry.names():
+            aliases = ", ".join(registry.entry(name).aliases)
+            label = f"{name} ({aliases})" if aliases else name
+            print(f"  {label:<28} {registry.describe(name)}")
+
+
+def _train(arguments: Sequence[str]) -> None:
+    configs.load_plugins_of(arguments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself and exits with 1
+    sys.argv = ["gan-bench train", *arguments]
+    application = hydra.main(
+        version_base="1.3", config_path=str(configs.resource_dir("conf")), config_name="config"
+    )
+    application(_train_one)()
+
+
+def _train_one(composed: DictConfig) -> None:
+    from gan_bench.run import prepare, train
+
+    run_dir = prepare(configs.finish(composed))
+    result = train(run_dir, RunPrinter())
+    print(f"{result['status']}: {result['error'] or ''}".rstrip(": "))
+    print(metric_table({"last": result["metrics"], "best": result["best"]}))
+    print(f"run directory: {run_dir}")
+
+
+def _evaluate(arguments: Sequence[str]) -> None:
+    own, overrides = _fields(arguments, "run_dir", "images", "device")
+    if ("run_dir" in own) == ("images" in own):
+        raise ConfigError("evaluate needs run_dir=DIR, or images=PATH dataset=NAME")
+    device = own.get("device", "auto")
+    if "run_dir" in own:
+        from gan_bench.measure import evaluate_run
+
+        run_dir = Path(own["run_dir"])
+        config = configs.load(run_dir / "config.yaml")
+        metrics = evaluate_run(run_dir, configs.override_evaluator(config, overrides), device)
+    else:
+        from gan_bench.measure import evaluate_images
+
+        config = configs.compose([*overrides, f"device={device}"])
+        chosen = any(override.startswith("evaluator.n_fake=") for override in overrides)
+        n = config.evaluator.n_fake if chosen else None
+        metrics = evaluate_images(Path(own["images"]), config, n)
+    print(json.dumps(files.plain(metrics), indent=2))
+
+
+def _sweep(arguments: Sequence[str]) -> None:
+    own, overrides = _fields(arguments, "study", "engine", "study_dir", "retry_failed")
+    if "study" not in own:
+        raise ConfigError("sweep needs study=NAME (a file in sweeps/, or a path)")
+    retry = own.get("retry_failed", "false").lower()
+    if retry not in ("true", "false"):
+        raise ConfigError(f"retry_failed is '{retry}'; use true or false")
+    _run_study(
+        own["study"],
+        overrides,
+        engine=own.get("engine", "inline"),
+        study_dir=own.get("study_dir"),
+        retry_failed=retry == "true",
+    )
+
+
+def _run_study(
+    name: str,
+    overrides: list[str],
+    *,
+    engine: str,
+    study_dir: str | None,
+    retry_failed: bool = False,
+) -> Path:
+    from gan_bench.measure import baselines
+    from gan_bench.report import write_report
+    from gan_bench.sweep import build_engine, load_study, run_study
+
+    study = load_study(name, overrides)
+    folder = Path(study_dir) if study_dir else Path("results") / "studies" / study.name
+    run_study(
+        study,
+        folder,
+        engine=build_engine(engine),
+        retry_failed=retry_failed,
+        on_event=StudyPrinter(folder),
+    )
+    path = folder / "baselines.json"
+    if not path.exists():
+        files.write_json(path, baselines(study.base_config()))
+    report = write_report(folder)
+    print(f"report: {report}")
+    return folder
+
+
+def _report(arguments: Sequence[str]) -> None:
+    from gan_bench.report import write_report
+
+    own, rest = _fields(arguments, "study_dir")
+    if "study_dir" not in own or rest:
+        raise ConfigError("report needs study_dir=DIR and nothing else")
+    print(f"report: {write_report(Path(own['study_dir']))}")
+
+
+def _demo(arguments: Sequence[str]) -> None:
+    own, overrides = _fields(arguments, "study_dir")
+    _run_study("demo", overrides, engine="inline", study_dir=own.get("study_dir"))
+
+
+VERBS: dict[str, Callable[[Sequence[str]], None]] = {
+    "list": _list,
+    "train": _train,
+    "evaluate": _evaluate,
+    "sweep": _sweep,
+    "report": _report,
+    "demo": _demo,
+}

@@ -1,0 +1,320 @@
+"""One trial: a config in, a run directory out.
+
+    run_dir/config.yaml         the resolved config
+            train.jsonl         losses and speed
+            evaluations.jsonl   one line an evaluation
+            checkpoints/        the newest two
+            samples/step_*.png  a fixed latent grid
+            result.json         written when the trial has ended
+
+`run_trial(run_dir)` is all that an engine calls, on any machine. It goes on from the newest
+checkpoint by itself, and a finished trial returns its result at once.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_bench import config as configs
+from gan_bench import files
+from gan_bench.config import Config
+from gan_bench.errors import ConfigError, GanBenchError, StorageError
+from gan_bench.hardware import choose_device, device_name, versions
+from gan_bench.interfaces import Dataset
+from gan_bench.measure import build_evaluator
+from gan_bench.registry import DATASETS
+from gan_bench.samples import LatentSampler, write_grid
+from gan_bench.training import checkpoint
+from gan_bench.training.trainer import DivergedError, Progress, Trainer, deferred_interrupts
+
+RESULT_SCHEMA = 1
+RANKED_BY = ("fid", "kid_mean")
+"""`best` is the evaluation with the lowest of the first of these that was measured."""
+
+
+class RunListener:
+    """Told what a run does; the command line prints it. These methods do nothing."""
+
+    def started(self, step: int, total: int, run_dir: Path) -> None:
+        """Training starts, or goes on, at `step` of `total`."""
+
+    def logged(self, step: int, progress: Progress, images_per_second: float) -> None:
+        """A log line was written."""
+
+    def evaluating(self, step: int) -> None:
+        """An evaluation starts."""
+
+    def evaluated(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """An evaluation has ended."""
+
+
+def default_run_dir(config: Config) -> Path:
+    """Return results/runs/<dataset>-<architecture>-<loss>-<digest of the config>."""
+    names = (config.dataset, config.architecture, config.loss)
+    label = "-".join(part["name"] for part in names)
+    return Path("results") / "runs" / f"{label}-{files.digest(configs.identity(config), 10)}"
+
+
+def prepare(config: Config) -> Path:
+    """Make the run directory with its config; one that holds another config is refused.
+
+    Raises:
+        ConfigError: The directory belongs to a run with other settings.
+        StorageError: It can't be written.
+    """
+    run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config)
+    path = run_dir / "config.yaml"
+    if path.exists():
+        changed = configs.differences(
+            configs.identity(configs.load(path)), configs.identity(config)
+        )
+        if changed:
+            raise ConfigError(
+                f"{run_dir} holds a run with other settings ({'; '.join(changed)}); "
+                "choose another run_dir"
+            )
+    else:
+        configs.save(config, path)
+    return run_dir
+
+
+def run_trial(run_dir: Path, listener: RunListener | None = None) -> dict[str, Any]:
+    """Run or continue a trial; a fault of the trial becomes its result, with status "failed".
+
+    Args:
+        run_dir: A directory with a config.yaml.
+        listener: Told about progress.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        StorageError: The disk is full or read-only: not the trial's fault.
+        KeyboardInterrupt: SIGINT or SIGTERM; the state is saved.
+    """
+    try:
+        return train(run_dir, listener)
+    except StorageError:
+        raise
+    except Exception as error:
+        files.write_text(run_dir / "error.log", traceback.format_exc())
+        message = str(error) if isinstance(error, GanBenchError) else repr(error)
+        result = {
+            "schema": RESULT_SCHEMA,
+            "trial_id": run_dir.name,
+            "status": "failed",
+            "metrics": {},
+            "best": {},
+            "error": f"{message} (traceback in error.log)",
+        }
+        files.write_json(run_dir / "result.json", result)
+        return result
+
+
+def train(run_dir: Path, listener: RunListener | None = None) -> dict[str, Any]:
+    """Run or continue a trial and return its result; faults are raised.
+
+    Raises:
+        GanBenchError: The config, data, weights, checkpoint or disk is at fault.
+        KeyboardInterrupt: SIGINT or SIGTERM; the state is saved.
+    """
+    finished = read_result(run_dir)
+    if finished is not None and finished["status"] in ("completed", "diverged"):
+        return finished
+    config = configs.load(run_dir / "config.yaml")
+    device = choose_device(config.device)
+    with files.locked(run_dir / ".lock", f"run {run_dir}"), torch.random.fork_rng():
+        run = _Run(config, run_dir, device, listener or RunListener())
+        try:
+            return run.execute()
+        finally:
+            run.trainer.close()
+
+
+class _Run:
+    """A trial in progress: the trainer, the evaluator and the files."""
+
+    def __init__(
+        self, config: Config, run_dir: Path, device: torch.device, listener: RunListener
+    ) -> None:
+        self.config, self.run_dir, self.device = config, run_dir, device
+        self.listener = listener
+        dataset: Dataset = DATASETS.from_config(config.dataset)
+        # before training: missing weights must not show after three days
+        self.evaluator = build_evaluator(config, dataset, device)
+        self.trainer = Trainer(config, dataset, device)
+        self.total = config.training.g_steps
+        self.checkpoints = run_dir / "checkpoints"
+        self._logged = (0, 0, 0.0)
+        content = checkpoint.load_newest(self.checkpoints, device)
+        if content is not None:
+            self.trainer.restore(content)
+            self._logged = tuple(content["logged"])  # type: ignore[assignment]
+        for name in ("train.jsonl", "evaluations.jsonl"):
+            files.keep_jsonl(run_dir / name, lambda line: line["step"] <= self.trainer.step)
+
+    def execute(self) -> dict[str, Any]:
+        """Train to the end, doing at each step what is due there."""
+        training = self.config.training
+        self.listener.started(self.trainer.step, self.total, self.run_dir)
+        status, error = "completed", None
+        try:
+            self._do_what_is_due()
+            while self.trainer.step < self.total:
+                with deferred_interrupts() as stop:
+                    self.trainer.advance(self._next_event(), stop)
+                    if stop():
+                        self._save()
+                        raise KeyboardInterrupt
+                if self.trainer.step % training.log_every == 0 or self._at_end:
+                    self._log()
+                self._do_what_is_due()
+        except DivergedError as diverged:
+            status, error = "diverged", str(diverged)
+        result = self._result(status, error)
+        files.write_json(self.run_dir / "result.json", result)
+        return result
+
+    @property
+    def _at_end(self) -> bool:
+        return self.trainer.step >= self.total
+
+    def _next_event(self) -> int:
+        training = self.config.training
+        every = (
+            training.log_every,
+            training.checkpoint_every,
+            training.sample_every,
+            training.evaluate_every,
+        )
+        step = self.trainer.step
+        return min([self.total] + [(step // n + 1) * n for n in every if n])
+
+    def _do_what_is_due(self) -> None:
+        """Checkpoint first: what follows can be done again from it."""
+        step, training = self.trainer.step, self.config.training
+        if step and (step % training.checkpoint_every == 0 or self._at_end):
+            self._save()
+        if _due(step, training.sample_every) or step == 0 or self._at_end:
+            path = self.run_dir / "samples" / f"step_{step:06d}.png"
+            if not path.exists():
+                write_grid(self.trainer.snapshot(), self.config, self.device, path)
+        if (_due(step, training.evaluate_every) and step) or self._at_end:
+            self._evaluate()
+
+    def _save(self) -> None:
+        self.trainer.check_finite()
+        checkpoint.save(
+            self.checkpoints,
+            self.trainer.step,
+            {**self.trainer.state(), "logged": list(self._logged)},
+        )
+
+    def _log(self) -> None:
+        trainer = self.trainer
+        progress = trainer.progress()
+        step, d_steps, seconds = self._logged
+        elapsed = max(trainer.seconds - seconds, 1e-9)
+        images = (trainer.step - step + trainer.d_steps - d_steps) * self.config.training.batch_size
+        self._logged = (trainer.step, trainer.d_steps, trainer.seconds)
+        files.append_jsonl(
+            self.run_dir / "train.jsonl",
+            {
+                "step": trainer.step,
+                "d_steps": trainer.d_steps,
+                "d_loss": progress.d_loss,
+                "g_loss": progress.g_loss,
+                "penalty": progress.penalty,
+                "images_per_second": images / elapsed,
+                "seconds": trainer.seconds,
+            },
+        )
+        self.listener.logged(trainer.step, progress, images / elapsed)
+
+    def _evaluate(self) -> None:
+        step = self.trainer.step
+        if any(line["step"] == step for line in self._evaluations()):
+            return
+        self.listener.evaluating(step)
+        sampler = LatentSampler(self.trainer.snapshot(), self.config, self.device)
+        metrics = self.evaluator.run(sampler)
+        record = {"step": step, "d_steps": self.trainer.d_steps, "source": "train", **metrics}
+        files.append_jsonl(self.run_dir / "evaluations.jsonl", record, sync=True)
+        self.listener.evaluated(step, metrics)
+
+    def _evaluations(self) -> list[dict[str, Any]]:
+        lines = files.read_jsonl(self.run_dir / "evaluations.jsonl")
+        return [line for line in lines if line.get("source") == "train"]
+
+    def _result(self, status: str, error: str | None) -> dict[str, Any]:
+        evaluations = self._evaluations()
+        metrics = _without(evaluations[-1], "step", "d_steps", "source") if evaluations else {}
+        batch = self.config.training.batch_size
+        return {
+            "schema": RESULT_SCHEMA,
+            "protocol": metrics.get("protocol"),
+            "trial_id": self.run_dir.name,
+            "status": status,
+            "config": configs.to_dict(self.config),
+            "metrics": metrics,
+            "best": best_evaluation(evaluations),
+            "counts": {
+                "g_steps": self.trainer.step,
+                "d_steps": self.trainer.d_steps,
+                "images_seen": self.trainer.d_steps * batch,
+            },
+            "seconds": {
+                "train": self.trainer.seconds,
+                "evaluate": sum(line.get("seconds_evaluate") or 0.0 for line in evaluations),
+            },
+            "versions": versions(),
+            "device": device_name(self.device),
+            "error": error,
+        }
+
+
+def _due(step: int, every: int) -> bool:
+    return bool(every) and step % every == 0
+
+
+def _without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in keys}
+
+
+def best_evaluation(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the evaluation with the lowest FID (or KID where no FID was measured).
+
+    With neither it is the last one; with no evaluation it is empty.
+    """
+    for metric in RANKED_BY:
+        ranked = []
+        for line in evaluations:
+            key = next((k for k in line if k == metric or k.startswith(f"{metric}_")), None)
+            if key is not None and line[key] is not None:
+                ranked.append((line[key], line["step"], line))
+        if ranked:
+            return _without(min(ranked, key=lambda item: item[:2])[2], "source")
+    return _without(evaluations[-1], "source") if evaluations else {}
+
+
+def read_result(run_dir: Path) -> dict[str, Any] | None:
+    """Read a run's result; None if it has not ended.
+
+    Raises:
+        GanBenchError: It is unreadable or from an incompatible version.
+    """
+    path = run_dir / "result.json"
+    if not path.exists():
+        return None
+    result = files.read_json(path, what="result file")
+    if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
+        raise GanBenchError(
+            f"{path} is no result of schema {RESULT_SCHEMA}; "
+            "use the version of gan_bench that wrote it, or delete it to run again"
+        )
+    return result

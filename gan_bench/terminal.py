@@ -1,0 +1,92 @@
+"""What the command line prints while it works: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from gan_bench.run import RunListener
+from gan_bench.training.trainer import Progress
+
+_LINE_SECONDS = 5.0
+"""Plain lines come at most this often."""
+
+_SHOWN = ("step", "fid", "is_mean", "kid_mean", "precision", "recall", "ms_ssim")
+
+
+class RunPrinter(RunListener):
+    """Shows the progress of one run on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._total = 0
+        self._last_line = 0.0
+
+    def started(self, step: int, total: int, run_dir: Path) -> None:
+        """Open the bar, or say where the run is."""
+        self._total = total
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, initial=step, unit="step", dynamic_ncols=True)
+        else:
+            where = f"from step {step}" if step else "from the start"
+            print(f"training {run_dir}: {where} to {total} steps", file=sys.stderr, flush=True)
+
+    def logged(self, step: int, progress: Progress, images_per_second: float) -> None:
+        """Move the bar, or print a line if the last is old enough."""
+        losses = f"d_loss {progress.d_loss:.4g} g_loss {progress.g_loss:.4g}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(losses, refresh=False)
+            self._bar.update(step - self._bar.n)
+            if step >= self._total:
+                self._bar.close()
+        elif time.monotonic() - self._last_line > _LINE_SECONDS or step >= self._total:
+            self._last_line = time.monotonic()
+            print(
+                f"step {step}/{self._total} {losses} {images_per_second:.0f} images/s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def evaluated(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Print the evaluation's figures."""
+        text = ", ".join(f"{key} {metrics[key]:.4g}" for key in shown_keys(metrics))
+        tqdm.write(f"step {step}: {text}", file=sys.stderr)
+
+
+class StudyPrinter:
+    """Shows the progress of a study on standard error: a line a finished trial."""
+
+    def __init__(self, study_dir: Path) -> None:
+        """Start the clock that the remaining time is estimated by."""
+        self._study_dir = study_dir
+        self._started = time.monotonic()
+        self._finished = 0
+
+
+def shown_keys(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the keys worth a line: the main figures, whatever extractor they carry."""
+    return [
+        key
+        for stem in _SHOWN
+        for key in metrics
+        if (key == stem or key.startswith(f"{stem}_")) and isinstance(metrics[key], (int, float))
+    ]
+
+
+def metric_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay the main figures of several evaluations out as a table, a column each."""
+    keys = list(dict.fromkeys(key for column in columns.values() for key in shown_keys(column)))
+    width = max((len(key) for key in keys), default=0)
+    lines = [" " * width + "".join(f"{name:>14}" for name in columns)]
+    for key in keys:
+        cells = "".join(
+            f"{column[key]:>14.5g}" if column.get(key) is not None else f"{'-':>14}"
+            for column in columns.values()
+        )
+        lines.append(f"{key:<{width}}{cells}")
+    return "\n".join(lines)
