@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_bench import __version__, files
+from gan_bench import __version__, files, listing
 from gan_bench import config as configs
 from gan_bench.errors import ConfigError, GanBenchError, unknown
 from gan_bench.registry import REGISTRIES
@@ -30,7 +30,7 @@ from gan_bench.terminal import RunPrinter, StudyPrinter, metric_table
 USAGE = """\
 gan-bench: compare GANs with statistics.
 
-  gan-bench list [--json]                             what there is to choose from
+  gan-bench list [--json | --markdown]                what there is to choose from
   gan-bench train dataset=cifar10 loss=hinge ...      train and evaluate one GAN
   gan-bench train --multirun loss=hinge,wasserstein   several (hydra/sweeper=gan_bench: a study)
   gan-bench evaluate run_dir=DIR                      evaluate a run's newest checkpoint
@@ -98,33 +98,21 @@ def _fields(arguments: Sequence[str], *names: str) -> tuple[dict[str, str], list
 
 
 def _list(arguments: Sequence[str]) -> None:
-    wanted = [argument for argument in arguments if not argument.startswith("-")]
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    for flag in flags:
+        if flag not in ("--json", "--markdown"):
+            raise unknown("flag", flag, ("--json", "--markdown"))
+    wanted = [argument for argument in arguments if argument not in flags]
     for kind in wanted:
         if kind not in REGISTRIES:
             raise unknown("kind of part", kind, REGISTRIES)
-    chosen = {kind: REGISTRIES[kind] for kind in wanted or REGISTRIES}
-    if "--json" in arguments:
-        listing = {
-            kind: {
-                entry.name: {
-                    "description": entry.description,
-                    "source": entry.source,
-                    "aliases": list(entry.aliases),
-                    "options": entry.options,
-                }
-                for entry in map(registry.entry, registry.names())
-            }
-            for kind, registry in chosen.items()
-        }
-        print(json.dumps(files.plain(listing), indent=2))
-        return
-    for kind, registry in chosen.items():
-        if registry.names():
-            print(f"{kind}:")
-        for name in registry.names():
-            aliases = ", ".join(registry.entry(name).aliases)
-            label = f"{name} ({aliases})" if aliases else name
-            print(f"  {label:<28} {registry.describe(name)}")
+    chosen = [REGISTRIES[kind] for kind in wanted or REGISTRIES]
+    if "--json" in flags:
+        print(json.dumps(files.plain(listing.as_data(chosen)), indent=2))
+    elif "--markdown" in flags:
+        print(listing.as_markdown(chosen), end="")
+    else:
+        print(listing.as_text(chosen), end="")
 
 
 def _train(arguments: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -192,6 +192,8 @@ def load_plugins_of(overrides: Sequence[str]) -> None:
 
 def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Say in one line what a Hydra or OmegaConf error means for the user."""
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' can't be read as an override: {str(error).splitlines()[0]}"
     for override in overrides:
         group, _, choice = override.lstrip("+").partition("=")
         if group in GROUPS and f"'{group}/{choice}'" in str(error):

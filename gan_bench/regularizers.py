@@ -68,7 +68,7 @@ class _UnitGradient:
         raise NotImplementedError
 
 
-@REGULARIZERS.register("gradient_penalty", aliases=("gp", "wgan_gp"), source="arXiv 1704.00028")
+@REGULARIZERS.register("gradient_penalty", aliases=("gp",), source="arXiv 1704.00028")
 class GradientPenalty(_UnitGradient):
     """Unit gradient norm on lines between real and generated images."""
 

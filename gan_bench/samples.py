@@ -13,7 +13,7 @@ from torchvision.utils import make_grid
 from gan_bench import files
 from gan_bench.config import Config
 from gan_bench.data.pixels import to_uint8
-from gan_bench.training.trainer import draw_latents
+from gan_bench.training.trainer import DivergedError, draw_latents
 
 GRID_IMAGES = 64
 _GRID_SIDE = 512
@@ -35,12 +35,24 @@ class LatentSampler:
         self._latents = draw_latents(config, config.evaluator.n_fake, torch.device("cpu"), rng)
         self._drawn = 0
 
-    @torch.inference_mode()
     def __call__(self, n: int) -> Tensor:
         """Return the next n images, uint8 (n, C, H, W) on the CPU."""
         z = self._latents[self._drawn : self._drawn + n]
         self._drawn += n
-        return to_uint8(self._generator(z.to(self._device))).cpu()
+        return draw(self._generator, z.to(self._device))
+
+
+@torch.inference_mode()
+def draw(generator: nn.Module, latents: Tensor) -> Tensor:
+    """Return a generator's images for latents (N, latent_dim), uint8 (N, C, H, W) on the CPU.
+
+    Raises:
+        DivergedError: A pixel is NaN or infinite.
+    """
+    images = generator(latents)
+    if not torch.isfinite(images).all():
+        raise DivergedError("the generator's images became NaN or infinite")
+    return to_uint8(images).cpu()
 
 
 def write_grid(generator: nn.Module, config: Config, device: torch.device, path: Path) -> None:
@@ -57,8 +69,7 @@ def write_grid(generator: nn.Module, config: Config, device: torch.device, path:
     """
     rng = torch.Generator().manual_seed(config.seed)
     latents = draw_latents(config, GRID_IMAGES, device, rng)
-    with torch.inference_mode():
-        images = to_uint8(generator(latents)).cpu()
+    images = draw(generator, latents)
     files.write_atomic(path, lambda stream: grid(images).save(stream, format="PNG"))
 
 

@@ -185,7 +185,7 @@ def test_divergence_ends_the_trial_with_what_is_known(tmp_path: Path):
 
 
 def test_a_fault_of_the_trial_is_its_result(tmp_path: Path):
-    run_dir = make(tmp_path / "run", *SMALL, "architecture=resnet_stl", "~architecture.hidden")
+    run_dir = make(tmp_path / "run", *SMALL[1:], "architecture=resnet_stl")
     result = run_trial(run_dir)
     assert result["status"] == "failed" and "resnet_stl" in result["error"]
     assert "Traceback" in (run_dir / "error.log").read_text()
