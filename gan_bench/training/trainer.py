@@ -104,7 +104,10 @@ class Trainer:
             ),
         )
         self._average = (
-            AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay))
+            AveragedModel(
+                generator,
+                multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay),  # type: ignore[no-untyped-call]
+            )
             if training.ema_decay is not None
             else None
         )

@@ -1,0 +1,146 @@
+"""What turns images into features: the real Inception, or a small classifier of a data set.
+
+An extractor is named by a spec: "inception" or "classifier:<dataset>". Figures taken with anything
+but the published Inception carry the extractor's suffix in their key, so that they can't be
+mistaken for the published kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gan_bench.errors import ConfigError, unknown
+from gan_bench.interfaces import Dataset
+from gan_bench.registry import DATASETS
+
+
+class Extractor(Protocol):
+    """A frozen network: images in, features and logits out."""
+
+    @property
+    def name(self) -> str:
+        """The spec it is built from: "inception", "classifier:digits"."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """What a figure's key carries: "" only for Inception with the published weights."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, hexadecimal."""
+        ...
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features d."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """The only (C, H, W) that it takes, or None if it resizes."""
+        ...
+
+    @property
+    def resize(self) -> str:
+        """How images are resized: "bilinear_tf1_299" or "none"."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic of the network: "float32"."""
+        ...
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Share of its data set's test images it classifies rightly; None if unknown."""
+        ...
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Extract.
+
+        Args:
+            images: uint8 (N, C, H, W).
+
+        Returns:
+            Features float32 (N, d) and logits float32 (N, K), on the CPU.
+        """
+        ...
+
+
+def build_extractor(
+    spec: str,
+    *,
+    weights_path: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    dataset: Dataset | None = None,
+) -> Extractor:
+    """Build the extractor that a spec names.
+
+    Args:
+        spec: "inception", or "classifier:<dataset>" for a classifier trained on the labelled
+            training split of a registered data set (and cached).
+        weights_path: The Inception weights' file; None: where torch-fidelity keeps or gets them.
+        device: Where the network runs.
+        dataset: For a classifier, the data set itself (None: the registered one with its
+            default options).
+
+    Raises:
+        ConfigError: The spec is unknown, or the data set has no labels.
+        WeightsError: The Inception weights are missing, corrupt or not what they claim to be.
+    """
+    kind, _, name = spec.partition(":")
+    if kind == "inception" and not name:
+        from gan_bench.evaluation.inception import InceptionExtractor
+
+        return InceptionExtractor(weights_path, device=device)
+    if kind == "classifier" and name:
+        from gan_bench.evaluation.classifier import build_classifier
+
+        if weights_path is not None:
+            raise ConfigError(
+                f"weights_path is for extractor=inception; {spec} trains its own weights"
+            )
+        data = DATASETS.build(name) if dataset is None else dataset
+        label = name if dataset is not None else DATASETS.canonical(name)
+        return build_classifier(data, label, device=device)
+    known = ["inception", *(f"classifier:{each}" for each in DATASETS.names())]
+    raise unknown("extractor", spec, known)
+
+
+def chunks(rows: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield consecutive pieces of at most `size` rows."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+@contextlib.contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Run real float32 arithmetic, whatever the caller has set: no TF32, bfloat16 or autocast.
+
+    cuDNN convolutions use TF32 by default, which moves features by about 1e-3. The settings are
+    changed one operation at a time: the process-wide getters fail where a caller has mixed
+    PyTorch's old and new settings.
+    """
+    operations: list[Any] = [
+        torch.backends.cuda.matmul,
+        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
+        torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
+        torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
+    ]
+    previous = [operation.fp32_precision for operation in operations]
+    for operation in operations:
+        operation.fp32_precision = "ieee"
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for operation, precision in zip(operations, previous, strict=True):
+            operation.fp32_precision = precision

@@ -1,0 +1,12 @@
+"""Metrics: pure functions of what was collected of the images. Importing this registers them."""
+
+from gan_bench.evaluation.metrics import (  # noqa: F401
+    fid,
+    inception_score,
+    kid,
+    ms_ssim,
+    precision_recall,
+)
+from gan_bench.evaluation.metrics.base import Metric
+
+__all__ = ["Metric"]
