@@ -191,7 +191,7 @@ def _run_study(
         folder,
         engine=build_engine(engine),
         retry_failed=retry_failed,
-        on_event=StudyPrinter(folder),
+        on_event=StudyPrinter(),
     )
     path = folder / "baselines.json"
     if not path.exists():

@@ -135,7 +135,7 @@ class Config:
     """Python files to import first; they register losses and other parts of your own."""
 
 
-RUNTIME_FIELDS = (
+_RUNTIME_FIELDS = (
     "device",
     "run_dir",
     "plugins",
@@ -145,10 +145,18 @@ RUNTIME_FIELDS = (
     "training.workers",
     "evaluator.batch_size",
     "evaluator.weights_path",
-    "dataset.root",
     "dataset.download",
+    "dataset.in_memory_limit_mb",
 )
-"""Fields that say where and how a run is executed and don't change its result."""
+
+
+def runtime_fields(dataset: str) -> tuple[str, ...]:
+    """Return the fields that say where and how a run is executed and don't change its result.
+
+    `dataset.root` is one of them where the set's name fixes its content.
+    """
+    return _RUNTIME_FIELDS if dataset == "image_files" else (*_RUNTIME_FIELDS, "dataset.root")
+
 
 ConfigStore.instance().store(name="gan_bench_schema", node=Config, provider="gan_bench")
 
@@ -173,7 +181,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(resource_dir("conf"))):
             composed = hydra_compose(config_name="config", overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explain(error, overrides)) from None
     return finish(composed)
 
@@ -352,11 +360,11 @@ def load(path: Path) -> Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """Return what decides the result: the config without RUNTIME_FIELDS."""
+    """Return what decides the result: the config without its runtime fields."""
     plain = to_dict(config)
     training = plain["training"]
     training["steps"], training["d_steps"] = config.training.g_steps, None
-    for field in RUNTIME_FIELDS:
+    for field in runtime_fields(config.dataset["name"]):
         *parents, leaf = field.split(".")
         node = plain
         for parent in parents:

@@ -30,6 +30,10 @@ class StorageError(GanBenchError):
     """A disk that is full or read-only, or a path that cannot be written."""
 
 
+class BusyError(GanBenchError):
+    """Another process is at work in the same directory."""
+
+
 class StudyError(GanBenchError):
     """A study that can't be read, is locked, or doesn't match what it was started with."""
 

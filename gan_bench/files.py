@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from gan_bench.errors import GanBenchError, StorageError
+from gan_bench.errors import BusyError, GanBenchError, StorageError
 
 _STORAGE_ERRNOS = {
     errno.ENOSPC: "the disk is full",
@@ -154,7 +154,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
         what: What is locked, for the error line ("run results/runs/x").
 
     Raises:
-        GanBenchError: Another process holds it.
+        BusyError: Another process holds it.
         StorageError: The file can't be made.
     """
     with storage_errors(path):
@@ -164,7 +164,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise GanBenchError(
+            raise BusyError(
                 f"{what} is in use by another process; wait for it, or stop it"
             ) from None
         yield

@@ -23,7 +23,7 @@ import torch
 from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
-from gan_bench.errors import ConfigError, GanBenchError, StorageError
+from gan_bench.errors import BusyError, ConfigError, GanBenchError, StorageError
 from gan_bench.hardware import choose_device, device_name, versions
 from gan_bench.interfaces import Dataset
 from gan_bench.measure import build_evaluator
@@ -95,11 +95,12 @@ def run_trial(run_dir: Path, listener: RunListener | None = None) -> dict[str, A
 
     Raises:
         StorageError: The disk is full or read-only: not the trial's fault.
+        BusyError: Another process runs this trial.
         KeyboardInterrupt: SIGINT or SIGTERM; the state is saved.
     """
     try:
         return train(run_dir, listener)
-    except StorageError:
+    except (StorageError, BusyError):
         raise
     except Exception as error:
         files.write_text(run_dir / "error.log", traceback.format_exc())
@@ -150,7 +151,7 @@ class _Run:
         self.trainer = Trainer(config, dataset, device)
         self.total = config.training.g_steps
         self.checkpoints = run_dir / "checkpoints"
-        self._logged = (0, 0, 0.0)
+        self._logged = (0, 0.0)
         content = checkpoint.load_newest(self.checkpoints, device)
         if content is not None:
             self.trainer.restore(content)
@@ -218,10 +219,11 @@ class _Run:
     def _log(self) -> None:
         trainer = self.trainer
         progress = trainer.progress()
-        step, d_steps, seconds = self._logged
+        d_steps, seconds = self._logged
         elapsed = max(trainer.seconds - seconds, 1e-9)
-        images = (trainer.step - step + trainer.d_steps - d_steps) * self.config.training.batch_size
-        self._logged = (trainer.step, trainer.d_steps, trainer.seconds)
+        # real images that D has seen, as in `counts`
+        images = (trainer.d_steps - d_steps) * self.config.training.batch_size
+        self._logged = (trainer.d_steps, trainer.seconds)
         files.append_jsonl(
             self.run_dir / "train.jsonl",
             {

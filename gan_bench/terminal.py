@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gan_bench.run import RunListener
+from gan_bench.sweep import StudyEvent
 from gan_bench.training.trainer import Progress
 
 _LINE_SECONDS = 5.0
@@ -59,13 +60,33 @@ class RunPrinter(RunListener):
 
 
 class StudyPrinter:
-    """Shows the progress of a study on standard error: a line a finished trial."""
+    """Shows the progress of a study on standard error: a line for each finished trial."""
 
-    def __init__(self, study_dir: Path) -> None:
-        """Start the clock that the remaining time is estimated by."""
-        self._study_dir = study_dir
-        self._started = time.monotonic()
-        self._finished = 0
+    def __call__(self, event: StudyEvent) -> None:
+        """Print what has happened."""
+        if event.kind == "started":
+            rest = f", {event.done} done before" if event.done else ""
+            self._line(f"{event.total} trials{rest}")
+        if event.kind != "finished" or event.trial is None:
+            return
+        trial = event.trial
+        value = "" if trial.objective is None else f" {trial.objective:.4g}"
+        best = "" if event.best is None else f", best {event.best.objective:.4g} {event.best.cell}"
+        left = "" if event.seconds_left is None else f", {_duration(event.seconds_left)} left"
+        reason = f" ({trial.error})" if trial.error else ""
+        self._line(
+            f"[{event.done}/{event.total}] {trial.cell} {trial.source} seed {trial.seed}: "
+            f"{trial.status}{value}{reason}{best}{left}"
+        )
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def shown_keys(metrics: Mapping[str, Any]) -> list[str]:

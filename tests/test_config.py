@@ -101,6 +101,16 @@ def test_identity_leaves_out_where_and_how_a_run_is_executed():
     assert configs.differences(one, other) == ["training.steps: 100 -> 101"]
 
 
+def test_where_a_set_lies_matters_only_where_the_place_is_the_set():
+    here, there = (
+        [configs.identity(configs.compose([f"dataset={name}", f"dataset.root={root}"]))
+         for root in ("a", "b")]
+        for name in ("mnist", "image_files")
+    )  # fmt: skip
+    assert here[0] == here[1]
+    assert there[0] != there[1]
+
+
 def test_evaluator_of_a_finished_run_can_be_overridden():
     config = configs.compose(["evaluator.n_fake=77"])
     wanted = configs.override_evaluator(config, ["evaluator.split=train"])

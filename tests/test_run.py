@@ -16,7 +16,7 @@ import torch
 
 from gan_bench import config as configs
 from gan_bench import files
-from gan_bench.errors import CheckpointError, ConfigError, GanBenchError
+from gan_bench.errors import BusyError, CheckpointError, ConfigError, GanBenchError
 from gan_bench.measure import evaluate_run
 from gan_bench.run import best_evaluation, prepare, run_trial, train
 from gan_bench.training import checkpoint
@@ -191,6 +191,19 @@ def test_a_fault_of_the_trial_is_its_result(tmp_path: Path):
     assert "Traceback" in (run_dir / "error.log").read_text()
     with pytest.raises(ConfigError):
         train(run_dir)
+
+
+def test_a_run_that_another_process_runs_is_left_alone(tmp_path: Path):
+    run_dir = make(tmp_path / "run", *THOROUGH, "training.steps=100000")
+    process = start(run_dir)
+    while not files.read_jsonl(run_dir / "train.jsonl"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    with pytest.raises(BusyError, match="in use"):
+        run_trial(run_dir)
+    process.kill()
+    process.wait()
+    assert not (run_dir / "result.json").exists()
 
 
 def test_another_config_in_the_same_directory_is_refused(reference: Path):

@@ -1,6 +1,7 @@
 """DCGAN as compare_gan builds it (its dcgan.py; after arXiv 1511.06434).
 
-Images are in [0, 1] inside compare_gan: D maps them there first. G's tanh gives [-1, 1] directly.
+Images are in [0, 1] inside compare_gan: D maps them there first (`unit_interval=false` leaves them
+in [-1, 1], as in the DCGAN paper). G's tanh gives [-1, 1] directly.
 Deviations: layer norm, which compare_gan has only in its residual networks, stands at batch
 norm's positions. Sides need not be multiples of 16: they are halved upwards, as in the original.
 """
@@ -24,6 +25,7 @@ def dcgan(
     num_classes: int | None = None,
     *,
     width: float = 1.0,
+    unit_interval: bool = True,
 ) -> tuple[nn.Module, nn.Module]:
     """Four 5 x 5 stride-2 convolutions, and their transposes; sides of 8 or more.
 
@@ -35,6 +37,7 @@ def dcgan(
         normalizer: D's.
         num_classes: Must be None.
         width: Factor of all channels; 1 is the published network.
+        unit_interval: Whether D sees images in [0, 1].
 
     Returns:
         (G, D).
@@ -57,7 +60,7 @@ def dcgan(
         nn.Tanh(),
     )
     norm = layers.resolve(normalizer)
-    body: list[nn.Module] = [layers.ToUnit()]
+    body: list[nn.Module] = [layers.ToUnit()] if unit_interval else []
     for i, (inputs, outputs) in enumerate(
         [(channels, c64), (c64, c128), (c128, c256), (c256, c512)]
     ):

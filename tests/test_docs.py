@@ -1,0 +1,81 @@
+"""The documentation says what is: its commands parse, its code runs, its list is the code's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gan_bench import config as configs
+from gan_bench import listing
+from gan_bench.cli import VERBS
+from gan_bench.registry import LOSSES, REGISTRIES
+from gan_bench.sweep import load_study
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OWN = ("study", "study_dir", "run_dir", "images", "engine", "plugins", "hydra/sweeper")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+COMMANDS = [
+    pytest.param(words[1:], id=" ".join(words[1:])[:60])
+    for page in PAGES
+    for block in blocks(page, "bash")
+    for line in block.splitlines()
+    if (words := shlex.split(line, comments=True)) and words[0].endswith("gan-bench")
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_commands_are_ones_that_exist_and_their_overrides_compose(words: list[str]):
+    verb, *rest = words
+    assert verb in VERBS
+    if verb == "list":
+        return
+    overrides = [w for w in rest if "=" in w and not w.startswith((*OWN, "hydra."))]
+    multirun = "--multirun" in rest
+    fields = [w for w in overrides if not (multirun and re.search(r"[,(]", w))]
+    if "plugins" in " ".join(rest):
+        fields = [w for w in fields if not w.startswith("loss")]  # of the page's own loss
+    configs.compose(fields)
+
+
+def test_the_list_of_parts_is_what_the_code_lists():
+    shipped = listing.as_markdown(REGISTRIES.values())
+    assert (ROOT / "docs" / "parts.md").read_text() == shipped, (
+        "run: gan-bench list --markdown > docs/parts.md"
+    )
+
+
+def test_the_loss_of_the_readme_works():
+    (code,) = blocks(ROOT / "README.md", "python")
+    exec(compile(code, "my_loss.py", "exec"), {"__name__": "my_loss"})
+    try:
+        import torch
+
+        loss = LOSSES.build("squared_margin", margin=2.0)
+        # (2 - 1)^2 + (2 + 1)^2 for logits of 1 on both sides
+        assert loss.discriminator(torch.ones(3), torch.ones(3)).item() == 10
+    finally:
+        LOSSES._entries.pop("squared_margin", None)
+
+
+def test_the_study_file_of_the_docs_is_a_study(tmp_path: Path):
+    (text,) = blocks(ROOT / "docs" / "studies.md", "yaml")
+    (tmp_path / "my_study.yaml").write_text(text)
+    study = load_study(str(tmp_path / "my_study.yaml"), [])
+    assert len(study.cells) == 6
+    assert study.total == 6 * (3 + 10)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
