@@ -33,7 +33,7 @@ gan-bench: compare GANs with statistics.
   gan-bench list [--json | --markdown]                what there is to choose from
   gan-bench train dataset=cifar10 loss=hinge ...      train and evaluate one GAN
   gan-bench train --multirun loss=hinge,wasserstein   several (hydra/sweeper=gan_bench: a study)
-  gan-bench evaluate run_dir=DIR                      evaluate a run's newest checkpoint
+  gan-bench evaluate run_dir=DIR [checkpoint=best]    evaluate a run's newest (or best) checkpoint
   gan-bench evaluate images=PATH dataset=NAME         evaluate a folder, zip or .npz of images
   gan-bench sweep study=NAME [study_dir=DIR]          run a study, or go on with it
   gan-bench report study_dir=DIR                      write the study's report
@@ -136,7 +136,7 @@ def _train_one(composed: DictConfig) -> None:
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
-    own, overrides = _fields(arguments, "run_dir", "images", "device")
+    own, overrides = _fields(arguments, "run_dir", "images", "device", "checkpoint")
     if ("run_dir" in own) == ("images" in own):
         raise ConfigError("evaluate needs run_dir=DIR, or images=PATH dataset=NAME")
     device = own.get("device", "auto")
@@ -145,7 +145,8 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
         run_dir = Path(own["run_dir"])
         config = configs.load(run_dir / "config.yaml")
-        metrics = evaluate_run(run_dir, configs.override_evaluator(config, overrides), device)
+        wanted = configs.override_evaluator(config, overrides)
+        metrics = evaluate_run(run_dir, wanted, device, own.get("checkpoint", "newest"))
     else:
         from gan_bench.measure import evaluate_images
 

@@ -73,7 +73,12 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text atomically (UTF-8)."""
-    write_atomic(path, lambda stream: stream.write(text.encode()))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically."""
+    write_atomic(path, lambda stream: stream.write(content))
 
 
 def write_json(path: Path, value: object) -> None:

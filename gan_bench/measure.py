@@ -11,7 +11,7 @@ from torch import nn
 from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
-from gan_bench.errors import CheckpointError
+from gan_bench.errors import CheckpointError, unknown
 from gan_bench.evaluation import Evaluator, build_extractor
 from gan_bench.evaluation.sources import open_source
 from gan_bench.hardware import choose_device
@@ -74,17 +74,32 @@ def evaluate_images(images: Path, config: Config, n: int | None = None) -> dict[
     return evaluator.run(images)
 
 
-def load_generator(run_dir: Path, device: torch.device) -> tuple[Config, Dataset, nn.Module, int]:
-    """Load the generator of a run's newest checkpoint, ready to sample.
+def load_generator(
+    run_dir: Path, device: torch.device, which: str = "newest"
+) -> tuple[Config, Dataset, nn.Module, int]:
+    """Load a run's generator, ready to sample.
+
+    Args:
+        run_dir: The run directory.
+        device: Where it is wanted.
+        which: "newest" checkpoint, or the "best" that was evaluated.
 
     Returns:
         The run's config, its data set, the generator and its G step.
 
     Raises:
         CheckpointError: The run has no checkpoint that can be used.
+        ConfigError: `which` is neither.
     """
+    if which not in ("newest", "best"):
+        raise unknown("checkpoint", which, ("newest", "best"))
     config = configs.load(run_dir / "config.yaml")
-    content = checkpoint.load_newest(run_dir / "checkpoints", device)
+    folder = run_dir / "checkpoints"
+    content = (
+        checkpoint.load(folder / checkpoint.BEST, device)
+        if which == "best"
+        else checkpoint.load_newest(folder, device)
+    )
     if content is None:
         raise CheckpointError(f"{run_dir} has no checkpoint yet; train it first")
     dataset = DATASETS.from_config(config.dataset)
@@ -100,20 +115,24 @@ def load_generator(run_dir: Path, device: torch.device) -> tuple[Config, Dataset
 
 
 def evaluate_run(
-    run_dir: Path, evaluator: configs.EvaluatorConfig | None = None, device: str = "auto"
+    run_dir: Path,
+    evaluator: configs.EvaluatorConfig | None = None,
+    device: str = "auto",
+    which: str = "newest",
 ) -> dict[str, Any]:
-    """Evaluate a run's newest checkpoint; the line is added to its evaluations.jsonl.
+    """Evaluate a run's checkpoint; the line is added to its evaluations.jsonl.
 
     Args:
         run_dir: The run directory.
         evaluator: What to measure; None: what the run's config says.
         device: auto, cpu, cuda or cuda:N.
+        which: "newest" checkpoint, or the "best" that was evaluated.
 
     Raises:
         GanBenchError: The checkpoint, data or weights can't be used.
     """
     where = choose_device(device)
-    config, dataset, generator, step = load_generator(run_dir, where)
+    config, dataset, generator, step = load_generator(run_dir, where, which)
     if evaluator is not None:
         config.evaluator = evaluator
     metrics = build_evaluator(config, dataset, where).run(LatentSampler(generator, config, where))

@@ -3,7 +3,7 @@
     run_dir/config.yaml         the resolved config
             train.jsonl         losses and speed
             evaluations.jsonl   one line an evaluation
-            checkpoints/        the newest two
+            checkpoints/        the newest two, and the best-evaluated generator (best.pt)
             samples/step_*.png  a fixed latent grid
             result.json         written when the trial has ended
 
@@ -199,13 +199,14 @@ class _Run:
     def _do_what_is_due(self) -> None:
         """Checkpoint first: what follows can be done again from it."""
         step, training = self.trainer.step, self.config.training
-        if step and (step % training.checkpoint_every == 0 or self._at_end):
+        evaluated = self._at_end or _due(step, training.evaluate_every)
+        if self._at_end or _due(step, training.checkpoint_every):
             self._save()
-        if _due(step, training.sample_every) or step == 0 or self._at_end:
+        if evaluated or step == 0 or _due(step, training.sample_every):
             path = self.run_dir / "samples" / f"step_{step:06d}.png"
             if not path.exists():
                 write_grid(self.trainer.snapshot(), self.config, self.device, path)
-        if (_due(step, training.evaluate_every) and step) or self._at_end:
+        if evaluated:
             self._evaluate()
 
     def _save(self) -> None:
@@ -239,13 +240,16 @@ class _Run:
         self.listener.logged(trainer.step, progress, images / elapsed)
 
     def _evaluate(self) -> None:
-        step = self.trainer.step
-        if any(line["step"] == step for line in self._evaluations()):
+        step, earlier = self.trainer.step, self._evaluations()
+        if any(line["step"] == step for line in earlier):
             return
         self.listener.evaluating(step)
-        sampler = LatentSampler(self.trainer.snapshot(), self.config, self.device)
-        metrics = self.evaluator.run(sampler)
+        generator = self.trainer.snapshot()
+        metrics = self.evaluator.run(LatentSampler(generator, self.config, self.device))
         record = {"step": step, "d_steps": self.trainer.d_steps, "source": "train", **metrics}
+        if best_evaluation([*earlier, record])["step"] == step:
+            # before the line: a run killed in between evaluates this step again
+            checkpoint.save_best(self.checkpoints, step, generator.state_dict())
         files.append_jsonl(self.run_dir / "evaluations.jsonl", record, sync=True)
         self.listener.evaluated(step, metrics)
 
@@ -281,7 +285,7 @@ class _Run:
 
 
 def _due(step: int, every: int) -> bool:
-    return bool(every) and step % every == 0
+    return bool(every and step) and step % every == 0
 
 
 def _without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:

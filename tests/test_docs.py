@@ -16,7 +16,7 @@ from gan_bench.sweep import load_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OWN = ("study", "study_dir", "run_dir", "images", "engine", "plugins", "hydra/sweeper")
+OWN = ("study", "run_dir", "images", "engine", "checkpoint", "plugins", "hydra/sweeper")
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -49,8 +49,8 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert without_times(one / name) == without_times(other / name)
     for grid in (one / "samples").iterdir():
         assert grid.read_bytes() == (other / "samples" / grid.name).read_bytes()
-    a, b = (checkpoint.load_newest(run / "checkpoints") for run in (one, other))
-    assert_equal(a, b)
+    for load in (checkpoint.load_newest, lambda folder: checkpoint.load(folder / "best.pt")):
+        assert_equal(*(load(run / "checkpoints") for run in (one, other)))
     a, b = (json.loads((run / "result.json").read_text()) for run in (one, other))
     for result in (a, b):
         for key in ("trial_id", "seconds"):
@@ -95,7 +95,7 @@ def test_files_of_a_run(reference: Path):
     steps = [line["step"] for line in files.read_jsonl(reference / "evaluations.jsonl")]
     assert steps == [40, 80, 120, 150]
     grids = sorted(path.name for path in (reference / "samples").iterdir())
-    assert grids == [f"step_{step:06d}.png" for step in (0, 30, 60, 90, 120, 150)]
+    assert grids == [f"step_{step:06d}.png" for step in (0, 30, 40, 60, 80, 90, 120, 150)]
 
 
 def test_same_config_same_bytes(reference: Path, tmp_path: Path):
@@ -239,6 +239,14 @@ def test_evaluating_a_finished_run_gives_the_figures_of_its_end(reference: Path)
     at_end = json.loads((reference / "result.json").read_text())["metrics"]
     now = evaluate_run(reference, device="cpu")
     assert now["fid_digits_cnn"] == at_end["fid_digits_cnn"]
+
+
+def test_the_best_generator_is_kept(reference: Path):
+    best = json.loads((reference / "result.json").read_text())["best"]
+    again = evaluate_run(reference, device="cpu", which="best")
+    assert (again["step"], again["fid_digits_cnn"]) == (best["step"], best["fid_digits_cnn"])
+    with pytest.raises(ConfigError, match="did you mean 'best'"):
+        evaluate_run(reference, device="cpu", which="bst")
 
 
 def test_bf16_and_channels_last_train(tmp_path: Path):

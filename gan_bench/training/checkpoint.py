@@ -2,7 +2,7 @@
 
 A checkpoint is a zip of tensors and plain values (torch.save), so it is loaded without unpickling
 code, and its checksums tell a corrupt file. The newest two are kept: where the newest is corrupt,
-the run goes on from the one before.
+the run goes on from the one before. Beside them, best.pt holds the best-evaluated generator.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gan_bench.errors import CheckpointError
 
 SCHEMA = 1
 KEPT = 2
+BEST = "best.pt"
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -43,11 +44,20 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
         StorageError: The disk is full, read-only, or the path can't be written.
     """
     path = path_of(folder, step)
-    content = {"schema": SCHEMA, "step": step, **state}
-    files.write_atomic(path, lambda stream: torch.save(content, stream))
+    _write(path, step, state)
     for old in existing(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def save_best(folder: Path, step: int, generator: dict[str, torch.Tensor]) -> None:
+    """Write best.pt, the evaluated generator's weights, atomically (StorageError)."""
+    _write(folder / BEST, step, {"generator": generator, "average": None})
+
+
+def _write(path: Path, step: int, state: dict[str, Any]) -> None:
+    content = {"schema": SCHEMA, "step": step, **state}
+    files.write_atomic(path, lambda stream: torch.save(content, stream))
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -1,0 +1,247 @@
+"""From trials to cells: counts, the top 5%, medians over seeds, one protocol at a time.
+
+The rule for protocols: figures that were measured differently (another protocol string, another
+data set) never stand in one table. The report writes one table for each; `frames.compare_cells`,
+which returns a single table, refuses such a study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gan_bench.report.study import CellPlan, Objective, Study, Trial, numbers
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The seeds of one setting, taken together."""
+
+    settings: dict[str, Any]
+    values: tuple[float, ...]
+    """The objectives of its ranked trials, sorted."""
+    diverged: int
+    median: float
+    """Median over its seeds, a diverged one counting as the worst; infinite if that is one."""
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds that ended by themselves: ranked or diverged."""
+        return len(self.values) + self.diverged
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All trials of a cell."""
+
+    name: str
+    axes: dict[str, Any]
+    trials: tuple[Trial, ...]
+    ranked: tuple[Trial, ...]
+    """The completed trials that have the objective, best first."""
+    n_settings: int
+    best_setting: Setting | None
+
+    @property
+    def top(self) -> tuple[Trial, ...]:
+        """The top 5% of its ranked trials, at least one."""
+        return self.ranked[: top_count(len(self.ranked))]
+
+    @property
+    def best(self) -> Trial | None:
+        """Its best trial."""
+        return self.ranked[0] if self.ranked else None
+
+    def count(self, *statuses: str) -> int:
+        """Count its trials with one of the statuses."""
+        return sum(trial.status in statuses for trial in self.trials)
+
+    @property
+    def unfinished(self) -> int:
+        """Number of its trials that are proposed or running."""
+        return len(self.trials) - self.count("completed", "diverged", "failed", "unreadable")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The trials of a study that may be compared with one another."""
+
+    number: int
+    dataset: str | None
+    protocol: str | None
+    objective: Objective
+    cells: tuple[Cell, ...]
+    """Best first; those without a ranked trial at the end."""
+    baselines: dict[str, dict[str, float]]
+    notes: tuple[str, ...]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All its trials, cell after cell."""
+        return [trial for cell in self.cells for trial in cell.trials]
+
+    def baseline(self, name: str) -> float | None:
+        """Return the objective of a baseline ("untrained" or "real"), if it is known."""
+        return self.baselines.get(name, {}).get(self.objective.metric)
+
+
+def top_count(n: int) -> int:
+    """Return how many of n trials are the top 5%: ceil(n / 20), which is at least one of any."""
+    return -(-n // 20)
+
+
+def values(trials: Iterable[Trial]) -> list[float]:
+    """Return the objectives of ranked trials, in their order."""
+    return [trial.objective for trial in trials if trial.objective is not None]
+
+
+def summarize(
+    trials: Sequence[Trial], objective: Objective, plans: Sequence[CellPlan] = ()
+) -> tuple[Cell, ...]:
+    """Group trials by cell and rank the cells by their best trial.
+
+    Args:
+        trials: Trials of one protocol, in the order in which they were proposed.
+        objective: What they are ranked by.
+        plans: Planned cells; one without any trial is listed too.
+
+    Returns:
+        The cells, best first. Equal trials stand in the order in which they were proposed.
+    """
+    axes = {plan.name: plan.axes for plan in plans}
+    groups: dict[str, list[Trial]] = {plan.name: [] for plan in plans}
+    for trial in trials:
+        groups.setdefault(trial.cell, []).append(trial)
+        axes.setdefault(trial.cell, trial.axes)
+    cells = [_cell(name, axes[name], group, objective) for name, group in groups.items()]
+    return tuple(sorted(cells, key=lambda cell: _best_cost(cell, objective)))
+
+
+def _best_cost(cell: Cell, objective: Objective) -> float:
+    return objective.cost(values(cell.ranked)[0]) if cell.ranked else float("inf")
+
+
+def _cell(name: str, axes: dict[str, Any], trials: list[Trial], objective: Objective) -> Cell:
+    ranked = sorted(
+        (trial for trial in trials if trial.ranked),
+        key=lambda trial: objective.cost(trial.objective or 0.0),
+    )
+    settings = _by_setting(trials)
+    return Cell(
+        name=name,
+        axes=axes,
+        trials=tuple(trials),
+        ranked=tuple(ranked),
+        n_settings=len(settings),
+        best_setting=_best_setting(settings, objective),
+    )
+
+
+def _by_setting(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        key = json.dumps(trial.settings, sort_keys=True, default=str)
+        groups.setdefault(key, []).append(trial)
+    return groups
+
+
+def _best_setting(groups: dict[str, list[Trial]], objective: Objective) -> Setting | None:
+    """Pick the setting with the best median over its seeds.
+
+    A setting tried with few seeds wins by luck over one tried with many, so only those count that
+    have at least half as many seeds as the most repeated setting of the cell.
+    """
+    settings = [_setting(trials, objective) for trials in groups.values()]
+    most = max((setting.seeds for setting in settings), default=0)
+    able = [
+        setting
+        for setting in settings
+        if setting.values and 2 * setting.seeds >= most and math.isfinite(setting.median)
+    ]
+    return min(able, key=lambda setting: objective.cost(setting.median), default=None)
+
+
+def _setting(trials: list[Trial], objective: Objective) -> Setting:
+    reached = sorted(values(trial for trial in trials if trial.ranked))
+    diverged = sum(trial.status == "diverged" for trial in trials)
+    worst = float("inf") if objective.mode == "min" else float("-inf")
+    seeds = reached + [worst] * diverged
+    median = statistics.median(seeds) if seeds else worst
+    return Setting(trials[0].settings, tuple(reached), diverged, median)
+
+
+def split_parts(study: Study) -> list[Part]:
+    """Split a study into parts whose figures may be compared: one data set, one protocol.
+
+    A trial that measured nothing (diverged, failed, still running) is counted where its own
+    protocol, else its cell, else its data set belongs, else in the first part.
+    """
+    keys = list(dict.fromkeys(_key(trial) for trial in study.trials if trial.ranked))
+    keys = keys or [(None, None)]
+    homes: list[list[Trial]] = [[] for _ in keys]
+    cells: dict[str, int] = {}
+    for trial in study.trials:
+        if trial.ranked:
+            cells.setdefault(trial.cell, keys.index(_key(trial)))
+    datasets = {dataset: i for i, (dataset, _) in reversed(list(enumerate(keys)))}
+    for trial in study.trials:
+        own = _key(trial)
+        named = trial.dataset or str(trial.axes.get("dataset"))
+        home = keys.index(own) if own in keys else cells.get(trial.cell, datasets.get(named, 0))
+        homes[home].append(trial)
+    started = {trial.cell for trial in study.trials}
+    parts = []
+    for number, ((dataset, protocol), trials) in enumerate(zip(keys, homes, strict=True), start=1):
+        here = {trial.cell for trial in trials}
+        plans = [
+            plan
+            for plan in study.cells
+            if plan.name in here or (number == 1 and plan.name not in started)
+        ]
+        baselines, notes = _baselines(study, protocol)
+        objective = _resolved(study.objective, trials)
+        parts.append(
+            Part(
+                number=number,
+                dataset=dataset,
+                protocol=protocol,
+                objective=objective,
+                cells=summarize(trials, objective, plans),
+                baselines=baselines,
+                notes=notes,
+            )
+        )
+    return parts
+
+
+def _resolved(objective: Objective, trials: Sequence[Trial]) -> Objective:
+    """Return the objective with the key that the metric has in these trials."""
+    ranked = next((trial for trial in trials if trial.ranked), None)
+    if ranked is None:
+        return objective
+    return dataclasses.replace(objective, metric=objective.key(ranked.measured(objective)))
+
+
+def _key(trial: Trial) -> tuple[str | None, str | None]:
+    return trial.dataset, trial.protocol
+
+
+def _baselines(
+    study: Study, protocol: str | None
+) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
+    kept, notes = {}, []
+    for name, metrics in study.baselines.items():
+        theirs = metrics.get("protocol")
+        if theirs is not None and protocol is not None and theirs != protocol:
+            notes.append(
+                f"The baseline '{name}' was measured under another protocol ({theirs}) "
+                "and is left out."
+            )
+        else:
+            kept[name] = numbers(metrics)
+    return kept, tuple(notes)

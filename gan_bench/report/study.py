@@ -1,0 +1,365 @@
+"""Reads a study directory: its plan, its log of trials and what each trial left behind.
+
+The log (`trials.jsonl`) says which trials there are and how they ended; `result.json` of a trial
+says what was measured and under which protocol. A trial whose result can't be read is kept and
+named, but never ranked: without its protocol nobody can say what its figure may be compared with.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from gan_bench import files
+from gan_bench.errors import GanBenchError, StudyError
+
+SCHEMA = 1
+FINISHED = ("completed", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the study optimizes: a metric key, "min" or "max", at the "best" or "final" step."""
+
+    metric: str
+    mode: str = "min"
+    at: str = "best"
+
+    def key(self, measured: Mapping[str, Any]) -> str:
+        """Return the metric's key among measured ones: a stem such as fid finds fid_digits_cnn."""
+        if self.metric in measured:
+            return self.metric
+        stem = f"{self.metric}_"
+        return next((key for key in measured if key.startswith(stem)), self.metric)
+
+    def cost(self, value: float) -> float:
+        """Return a number that is lower for a better value."""
+        return value if self.mode == "min" else -value
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell as the study planned it."""
+
+    name: str
+    axes: dict[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass
+class Trial:
+    """One training run: what was proposed, how it ended and what was measured."""
+
+    trial_id: str
+    cell: str
+    axes: dict[str, Any]
+    settings: dict[str, Any]
+    source: str | None
+    index: int | None
+    seed: int | None
+    overrides: tuple[str, ...]
+    folder: Path
+    status: str = "proposed"
+    """completed, diverged, failed; proposed, running; unreadable (ended, but no result)."""
+    objective: float | None = None
+    error: str | None = None
+    final: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    best_step: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    """How it was measured: n_real, n_fake, split, extractor, ..."""
+    protocol: str | None = None
+    dataset: str | None = None
+    device: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it takes part in the comparison: completed, with a finite objective."""
+        return self.status == "completed" and self.objective is not None
+
+    def measured(self, objective: Objective) -> dict[str, float]:
+        """Return the metrics at the step that the objective looks at."""
+        return (self.best or self.final) if objective.at == "best" else self.final
+
+
+@dataclass
+class Study:
+    """A study directory, read."""
+
+    folder: Path
+    name: str
+    objective: Objective
+    base: tuple[str, ...]
+    cells: list[CellPlan]
+    command: str | None
+    trials: list[Trial]
+    baselines: dict[str, dict[str, Any]]
+    problems: list[str]
+    """What could not be read, a sentence each."""
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study directory; what single trials lack is noted, not raised.
+
+    Args:
+        folder: Holds `study.yaml`; `trials.jsonl`, `trials/` and `baselines.json` may be missing.
+
+    Raises:
+        StudyError: The folder or its `study.yaml` is missing or unreadable.
+    """
+    plan = _read_plan(folder)
+    objective = _objective(plan, folder)
+    problems: list[str] = []
+    trials = _read_log(folder, problems)
+    for trial in trials:
+        _add_result(trial, objective, problems)
+    command = plan.get("command")
+    return Study(
+        folder=folder,
+        name=str(plan.get("name") or folder.resolve().name),
+        objective=objective,
+        base=_strings(plan.get("base")),
+        cells=_cell_plans(plan.get("cells")),
+        command=" ".join(_strings(command)) or None,
+        trials=trials,
+        baselines=_read_baselines(folder, problems),
+        problems=problems,
+    )
+
+
+def _read_plan(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is no study directory: there is no such folder")
+    path = folder / "study.yaml"
+    if not path.is_file():
+        raise StudyError(f"{folder} is no study directory: it has no study.yaml")
+    try:
+        plan = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except Exception as error:  # PyYAML and OmegaConf have many ways to say "no YAML"
+        reason = " ".join(str(error).split())
+        raise StudyError(f"{path} can't be read: {reason}") from None
+    if not isinstance(plan, dict):
+        raise StudyError(f"{path} is no study: it should be a mapping with name and objective")
+    schema = plan.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise StudyError(
+            f"{path} has schema {schema}, this version reads {SCHEMA}; "
+            "use the version of gan_bench that wrote it"
+        )
+    return {str(key): value for key, value in plan.items()}
+
+
+def _objective(plan: dict[str, Any], folder: Path) -> Objective:
+    given = _mapping(plan.get("objective"))
+    metric = given.get("metric")
+    mode, at = given.get("mode", "min"), given.get("at", "best")
+    if not isinstance(metric, str) or mode not in ("min", "max") or at not in ("best", "final"):
+        raise StudyError(
+            f"{folder / 'study.yaml'} has no usable objective: it needs a metric, "
+            "mode min or max, at best or final"
+        )
+    return Objective(metric, mode, at)
+
+
+def _cell_plans(given: Any) -> list[CellPlan]:
+    plans = []
+    for item in given if isinstance(given, list) else []:
+        if isinstance(item, str):
+            plans.append(CellPlan(item))
+        elif isinstance(item, Mapping) and "name" in item:
+            axes = _mapping(item.get("axes"))
+            plans.append(CellPlan(str(item["name"]), axes, _strings(item.get("overrides"))))
+    return plans
+
+
+def _read_log(folder: Path, problems: list[str]) -> list[Trial]:
+    trials: dict[str, Trial] = {}
+    orphans: set[str] = set()
+    for record in files.read_jsonl(folder / "trials.jsonl"):
+        trial_id, event = record.get("trial_id"), record.get("event")
+        # The id names a folder below trials/: anything that points elsewhere is no id.
+        if not isinstance(trial_id, str) or not trial_id or Path(trial_id).name != trial_id:
+            continue
+        if event == "proposed":
+            if trial_id not in trials:
+                trials[trial_id] = _proposed(trial_id, record, folder)
+        elif trial_id not in trials:
+            orphans.add(trial_id)
+        elif event == "submitted":
+            # A trial that is submitted again (a retried failure) is running again.
+            trials[trial_id].status = "running"
+            trials[trial_id].objective = trials[trial_id].error = None
+        elif event == "finished":
+            trial = trials[trial_id]
+            trial.status = str(record.get("status"))
+            trial.objective = _number(record.get("objective"))
+            trial.error = _text(record.get("error"))
+    for trial_id in sorted(orphans - set(trials)):
+        problems.append(
+            f"trial {trial_id}: the log has no readable line that proposes it; it is left out"
+        )
+    return list(trials.values())
+
+
+def _proposed(trial_id: str, record: dict[str, Any], folder: Path) -> Trial:
+    return Trial(
+        trial_id=trial_id,
+        cell=str(record.get("cell") or "(no cell)"),
+        axes=_mapping(record.get("axes")),
+        settings={k: v for k, v in _mapping(record.get("settings")).items() if k != "seed"},
+        source=_text(record.get("source")),
+        index=_integer(record.get("index")),
+        seed=_integer(record.get("seed")),
+        overrides=_strings(record.get("overrides")),
+        folder=folder / "trials" / trial_id,
+    )
+
+
+def _add_result(trial: Trial, objective: Objective, problems: list[str]) -> None:
+    logged = trial.status
+    path = trial.folder / "result.json"
+    where = f"trials/{trial.trial_id}/result.json"
+    if not path.exists():
+        if logged == "completed":
+            _unreadable(trial, f"{where} is missing", problems)
+        return
+    try:
+        result = files.read_json(path, what="result")
+        if not isinstance(result, dict):
+            raise GanBenchError(f"result {path} is unreadable: it is no mapping")
+    except GanBenchError as error:
+        reason = str(error).replace(f"result {path}", where)
+        if logged == "completed":
+            _unreadable(trial, reason, problems)
+        else:
+            problems.append(f"trial {trial.trial_id}: {reason}")
+        return
+    _fill(trial, result)
+    if logged not in FINISHED:
+        # The trial wrote its result, but the driver did not live to log it.
+        ended = result.get("status")
+        trial.status = ended if ended in FINISHED else "running"
+    measured = trial.measured(objective)
+    value = measured.get(objective.key(measured))
+    if trial.status == "completed" and trial.objective is None:
+        trial.objective = value
+        if value is None:
+            problems.append(
+                f"trial {trial.trial_id}: completed without a finite {objective.metric}; "
+                "it is not ranked"
+            )
+    elif trial.ranked and value is not None and not math.isclose(
+        value, trial.objective or 0.0, rel_tol=1e-6, abs_tol=1e-9
+    ):  # fmt: skip
+        problems.append(
+            f"trial {trial.trial_id}: the log gives {objective.metric} {trial.objective:g}, "
+            f"result.json {value:g}; the log's is used"
+        )
+
+
+def _unreadable(trial: Trial, reason: str, problems: list[str]) -> None:
+    trial.status, trial.error = "unreadable", reason
+    problems.append(f"trial {trial.trial_id}: {reason}; it is not ranked")
+
+
+def _fill(trial: Trial, result: dict[str, Any]) -> None:
+    final, best = _mapping(result.get("metrics")), _mapping(result.get("best"))
+    trial.final, trial.best = _metrics(final), _metrics(best)
+    trial.best_step = _integer(best.get("step"))
+    trial.facts = _facts(best) | _facts(final)
+    trial.protocol = _text(final.get("protocol") or best.get("protocol") or result.get("protocol"))
+    trial.counts = {
+        key: count
+        for key, value in _mapping(result.get("counts")).items()
+        if (count := _integer(value)) is not None
+    }
+    trial.seconds = _metrics(_mapping(result.get("seconds")))
+    trial.versions = {key: str(item) for key, item in _mapping(result.get("versions")).items()}
+    trial.device = _text(result.get("device"))
+    trial.error = trial.error or _text(result.get("error"))
+    dataset = _mapping(result.get("config")).get("dataset")
+    trial.dataset = _text(dataset.get("name") if isinstance(dataset, Mapping) else dataset)
+
+
+def _read_baselines(folder: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
+    path = folder / "baselines.json"
+    if not path.exists():
+        return {}
+    try:
+        content = files.read_json(path, what="baselines")
+    except GanBenchError as error:
+        problems.append(str(error).replace(f"baselines {path}", "baselines.json"))
+        return {}
+    found = {}
+    for name in ("untrained", "real"):
+        metrics = _mapping(_mapping(content).get(name))
+        if metrics:
+            found[name] = _mapping(metrics.get("metrics")) or metrics
+    return found
+
+
+def sample_grid(trial: Trial, step: int | None) -> tuple[int, Path] | None:
+    """Return (step, file) of the sample grid of a step, or of the last one where it has none."""
+    grids = step_files(trial.folder / "samples")
+    if not grids:
+        return None
+    chosen = step if step in grids else max(grids)
+    return chosen, grids[chosen]
+
+
+def step_files(folder: Path) -> dict[int, Path]:
+    """Return the `step_<number>.png` files of a folder by their step."""
+    matches = ((re.fullmatch(r"step_(\d+)\.png", path.name), path) for path in folder.glob("*.png"))
+    return {int(match.group(1)): path for match, path in matches if match}
+
+
+def numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite numbers of a record."""
+    return {str(k): n for k, v in record.items() if (n := _number(v)) is not None}
+
+
+def _metrics(record: Mapping[str, Any]) -> dict[str, float]:
+    return {k: v for k, v in numbers(record).items() if k != "step" and not k.startswith("n_")}
+
+
+def _facts(record: Mapping[str, Any]) -> dict[str, str]:
+    # "precision" is a metric when it is a number and the float format when it is a word.
+    return {
+        str(key): str(value)
+        for key, value in record.items()
+        if key != "protocol" and (isinstance(value, str) or str(key).startswith("n_"))
+    }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else ()
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _integer(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
