@@ -119,10 +119,20 @@ def _train(arguments: Sequence[str]) -> None:
     configs.load_plugins_of(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself and exits with 1
     sys.argv = ["gan-bench train", *arguments]
+    errors: list[GanBenchError] = []
+
+    def job(composed: DictConfig) -> None:
+        try:
+            _train_one(composed)
+        except GanBenchError as error:  # Hydra would add lines of its own, and drop later jobs
+            errors.append(error)
+
     application = hydra.main(
         version_base="1.3", config_path=str(configs.resource_dir("conf")), config_name="config"
     )
-    application(_train_one)()
+    application(job)()
+    if errors:
+        raise errors[0]
 
 
 def _train_one(composed: DictConfig) -> None:

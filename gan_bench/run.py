@@ -161,20 +161,22 @@ class _Run:
 
     def execute(self) -> dict[str, Any]:
         """Train to the end, doing at each step what is due there."""
-        training = self.config.training
         self.listener.started(self.trainer.step, self.total, self.run_dir)
         status, error = "completed", None
         try:
             self._do_what_is_due()
-            while self.trainer.step < self.total:
+            while not self._at_end:
                 with deferred_interrupts() as stop:
                     self.trainer.advance(self._next_event(), stop)
-                    if stop():
-                        self._save()
-                        raise KeyboardInterrupt
-                if self.trainer.step % training.log_every == 0 or self._at_end:
-                    self._log()
+                    if self._at_end or _due(self.trainer.step, self.config.training.log_every):
+                        self._log()
+                if stop():
+                    raise KeyboardInterrupt
                 self._do_what_is_due()
+        except KeyboardInterrupt:
+            if self.trainer.whole:
+                self._save()
+            raise
         except DivergedError as diverged:
             status, error = "diverged", str(diverged)
         result = self._result(status, error)

@@ -84,6 +84,8 @@ class Trainer:
         self.step = 0
         self.d_steps = 0
         self.seconds = 0.0
+        self.whole = True
+        """False while an update is under way, and for good if it was cut short."""
         self._sums = torch.zeros(4, dtype=torch.float64, device=device)
         self._format = torch.channels_last if training.channels_last else torch.contiguous_format
         generator, discriminator = (
@@ -121,6 +123,7 @@ class Trainer:
         started = time.perf_counter()
         batch_size = self.config.training.batch_size
         while self.step < until and not stop():
+            self.whole = False
             for _ in range(self.config.training.n_disc):
                 real, _ = self.stream.next()
                 d_loss, penalty = discriminator_step(self.game, self._laid_out(real))
@@ -132,6 +135,7 @@ class Trainer:
                 [d_loss.double(), g_loss.double(), penalty.double(), torch.ones_like(self._sums[0])]
             )
             self.step += 1
+            self.whole = True
         self.seconds += time.perf_counter() - started
 
     def check_finite(self) -> None:

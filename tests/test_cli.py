@@ -1,0 +1,203 @@
+"""The command line as a user types it: exit codes, one clear line, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_bench import files
+from gan_bench.cli import main
+
+TINY = [
+    "architecture.hidden=16", "latent.dim=4", "training.steps=20", "training.log_every=5",
+    "training.checkpoint_every=5", "evaluator.n_fake=64", "evaluator.metrics=[fid,ms_ssim]",
+    "device=cpu",
+]  # fmt: skip
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gan_bench", *arguments],
+        capture_output=True, text=True, env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("gan-bench: "), error
+    return error
+
+
+def test_help_and_list(capsys):
+    assert main([]) == main(["--help"]) == 0
+    assert "gan-bench train" in capsys.readouterr().out
+    assert main(["list"]) == 0
+    assert "non_saturating (ns)" in capsys.readouterr().out
+    assert main(["list", "loss", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"loss"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["list", "los"], "did you mean 'loss'"),
+        (["list", "--jsn"], "did you mean '--json'"),
+        (["evaluate"], "run_dir=DIR, or images=PATH"),
+        (["evaluate", "run_dir=nowhere"], "is missing; is nowhere a run directory?"),
+        (["evaluate", "images=nowhere.zip"], "nowhere.zip"),
+        (["sweep"], "study=NAME"),
+        (["sweep", "study=demmo"], "demo"),
+        (["sweep", "study=demo", "engine=slurm"], "not available in this version"),
+        (["sweep", "study=demo", "engine=inlin"], "did you mean 'inline'"),
+        (["sweep", "study=demo", "trainin.steps=5"], "trainin"),
+        (["sweep", "study=demo", "retry_failed=maybe"], "true or false"),
+        (["sweep", "study=demo", "steps"], "field=value"),
+        (["report"], "study_dir=DIR"),
+        (["report", "study_dir=nowhere"], "no such folder"),
+        (["demo", "training.stps=3"], "stps"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, capsys, tmp_path):
+    if arguments[0] in ("sweep", "demo"):
+        arguments = [*arguments, f"study_dir={tmp_path / 'study'}"]
+    assert main(arguments) == 2
+    assert words in one_line(capsys)
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["loss=hinje"], "did you mean 'hinge'"),
+        (["training.stps=5"], "stps"),
+        (["+training.stps=5"], "stps"),
+        (["optimizer.lr=-1"], "must be above 0"),
+        (["dataset=mnist", "dataset.root=nowhere"], "nowhere"),
+        (["dataset=digits", "architecture=resnet_stl"], "resnet_stl can't serve"),
+        (["device=cuda:99"], "cuda:99"),
+        (["evaluator=inception", "evaluator.weights_path=nowhere.pth"], "nowhere.pth"),
+        (["plugins=[nowhere.py]"], "nowhere.py"),
+        (["evaluator.n_real=400"], "only 359"),
+    ],
+)
+def test_train_refuses_bad_input_before_training(overrides, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gan-bench"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert main(["train", *overrides, f"run_dir={tmp_path / 'run'}"]) == 2
+    assert words in one_line(capsys)
+    assert not (tmp_path / "run" / "train.jsonl").exists()
+
+
+def test_a_disk_that_cannot_be_written_is_one_clear_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    done = run("train", *TINY, f"run_dir={tmp_path / 'file' / 'run'}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("gan-bench: cannot write") and "Traceback" not in done.stderr
+
+
+def test_unexpected_faults_keep_their_traceback(tmp_path: Path):
+    (tmp_path / "bad_loss.py").write_text(
+        "from gan_bench.registry import LOSSES\n"
+        "@LOSSES.register('bad_loss')\n"
+        "class Bad:\n"
+        "    'A loss with a fault.'\n"
+        "    def discriminator(self, real, fake): return 1 / 0\n"
+        "    def generator(self, fake): return fake.mean()\n"
+    )
+    done = run(
+        "train", *TINY, f"plugins=[{tmp_path / 'bad_loss.py'}]", "loss=bad_loss",
+        f"run_dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr and "Traceback" in done.stderr
+
+
+def test_train_then_evaluate(tmp_path: Path):
+    run_dir = tmp_path / "run"
+    done = run("train", *TINY, f"run_dir={run_dir}")
+    assert done.returncode == 0, done.stderr
+    assert "fid_digits_cnn" in done.stdout and str(run_dir) in done.stdout
+    again = run("train", *TINY, f"run_dir={run_dir}")
+    assert again.returncode == 0 and again.stdout == done.stdout, "a finished run is not repeated"
+    changed = run("train", *TINY, f"run_dir={run_dir}", "seed=1")
+    assert changed.returncode == 2 and "seed: 0 -> 1" in changed.stderr
+    evaluated = run("evaluate", f"run_dir={run_dir}", "evaluator.n_fake=100", "device=cpu")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert json.loads(evaluated.stdout)["n_fake"] == 100
+
+
+def test_a_run_is_kept_where_its_config_says(tmp_path: Path, monkeypatch):
+    """Without run_dir it is results/runs/<names>-<digest>; nothing else is left behind."""
+    monkeypatch.chdir(tmp_path)
+    assert run("train", *TINY).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    (run_dir,) = (tmp_path / "results" / "runs").iterdir()
+    assert run_dir.name.startswith("digits-mlp-non_saturating-")
+
+
+def test_evaluate_images_of_any_tool(tmp_path: Path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (50, 1, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    arguments = ["evaluate", f"images={tmp_path / 'images.npz'}", "dataset=digits"]
+    assert main([*arguments, "evaluator.metrics=[fid]", "device=cpu"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n_fake"] == 50 and result["fid_digits_cnn"] > 10
+
+
+def test_interrupted_training_exits_with_130_and_goes_on(tmp_path: Path):
+    run_dir = tmp_path / "run"
+    arguments = [*TINY, "training.steps=100000", f"run_dir={run_dir}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gan_bench", "train", *arguments],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not files.read_jsonl(run_dir / "train.jsonl"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130 and "run the same command again" in error
+    assert "Traceback" not in error
+    assert list((run_dir / "checkpoints").glob("step_*.pt"))
+
+
+def test_multirun_reaches_the_sweeper(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(
+        "train", "--multirun", "hydra/sweeper=gan_bench", "loss=hinge,wasserstein",
+        "optimizer.lr=tag(log, interval(1e-4, 1e-2))", "hydra.sweeper.trials=1", *TINY,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (study,) = (tmp_path / "results" / "studies").iterdir()
+    finished = [r for r in files.read_jsonl(study / "trials.jsonl") if r["event"] == "finished"]
+    assert len(finished) >= 2 and all(r["status"] == "completed" for r in finished)
+
+
+def test_sweep_and_report(tmp_path: Path):
+    study = tmp_path / "small.yaml"
+    study.write_text(
+        "name: small\n"
+        "objective: {metric: fid}\n"
+        f"base: [{', '.join(json.dumps(o) for o in TINY)}]\n"
+        "cells: {loss: [hinge, wasserstein]}\n"
+        "settings: {fixed: [{optimizer.lr: 1e-3}, {optimizer.lr: 1e30}]}\n"
+    )
+    folder = tmp_path / "study"
+    done = run("sweep", f"study={study}", f"study_dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "report" / "report.html").exists()
+    baselines = json.loads((folder / "baselines.json").read_text())
+    assert baselines["real"]["fid_digits_cnn"] < baselines["untrained"]["fid_digits_cnn"]
+    again = run("sweep", f"study={study}", f"study_dir={folder}")
+    assert again.returncode == 0 and "4 trials, 4 done before" in again.stderr
+    changed = run("sweep", f"study={study}", f"study_dir={folder}", "training.batch_size=8")
+    assert changed.returncode == 2 and "batch_size" in changed.stderr
