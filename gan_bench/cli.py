@@ -25,7 +25,7 @@ from gan_bench import __version__, files, listing
 from gan_bench import config as configs
 from gan_bench.errors import ConfigError, GanBenchError, unknown
 from gan_bench.registry import REGISTRIES
-from gan_bench.terminal import RunPrinter, StudyPrinter, metric_table
+from gan_bench.terminal import RunPrinter, StudyPrinter, metric_table, study_table
 
 USAGE = """\
 gan-bench: compare GANs with statistics.
@@ -190,14 +190,14 @@ def _run_study(
     engine: str,
     study_dir: str | None,
     retry_failed: bool = False,
-) -> Path:
+) -> None:
     from gan_bench.measure import baselines
     from gan_bench.report import write_report
     from gan_bench.sweep import build_engine, load_study, run_study
 
     study = load_study(name, overrides)
     folder = Path(study_dir) if study_dir else Path("results") / "studies" / study.name
-    run_study(
+    summary = run_study(
         study,
         folder,
         engine=build_engine(engine),
@@ -207,9 +207,9 @@ def _run_study(
     path = folder / "baselines.json"
     if not path.exists():
         files.write_json(path, baselines(study.base_config()))
-    report = write_report(folder)
-    print(f"report: {report}")
-    return folder
+    known = files.read_json(path, what="baselines")
+    print(study_table(study.objective, list(summary.best.values()), known))
+    print(f"report: {write_report(folder)}")
 
 
 def _report(arguments: Sequence[str]) -> None:

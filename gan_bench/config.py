@@ -129,6 +129,8 @@ class Config:
     seed: int = 0
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    threads: int | None = None
+    """CPU threads; None: as many as torch chooses. Small networks are fastest with one."""
     run_dir: str | None = None
     """Where the run is kept; None: results/runs/<names>-<digest of the config>."""
     plugins: list[str] = dataclasses.field(default_factory=list)
@@ -137,6 +139,7 @@ class Config:
 
 _RUNTIME_FIELDS = (
     "device",
+    "threads",
     "run_dir",
     "plugins",
     "training.log_every",
@@ -305,6 +308,7 @@ def check(config: Config) -> None:
         low = 1 if name == "batch_size" else 2
         require(value is None or value >= low, f"evaluator.{name} must be at least {low}")
     require(bool(evaluator.metrics), "evaluator.metrics is empty; name at least one metric")
+    require(config.threads is None or config.threads >= 1, "threads must be at least 1")
     require(config.seed >= 0, f"seed is {config.seed}; it can't be negative")
 
 

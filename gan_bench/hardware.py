@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+from collections.abc import Iterator
 
 import numpy
 import torch
@@ -26,6 +28,17 @@ def choose_device(name: str) -> torch.device:
             "use device=cpu"
         )
     return device
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many CPU threads within the block; None leaves their number alone."""
+    previous = torch.get_num_threads()
+    torch.set_num_threads(previous if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(previous)
 
 
 def device_name(device: torch.device) -> str:

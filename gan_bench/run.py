@@ -24,7 +24,7 @@ from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
 from gan_bench.errors import BusyError, ConfigError, GanBenchError, StorageError
-from gan_bench.hardware import choose_device, device_name, versions
+from gan_bench.hardware import choose_device, cpu_threads, device_name, versions
 from gan_bench.interfaces import Dataset
 from gan_bench.measure import build_evaluator
 from gan_bench.registry import DATASETS
@@ -129,7 +129,11 @@ def train(run_dir: Path, listener: RunListener | None = None) -> dict[str, Any]:
         return finished
     config = configs.load(run_dir / "config.yaml")
     device = choose_device(config.device)
-    with files.locked(run_dir / ".lock", f"run {run_dir}"), torch.random.fork_rng():
+    with (
+        files.locked(run_dir / ".lock", f"run {run_dir}"),
+        cpu_threads(config.threads),
+        torch.random.fork_rng(),
+    ):
         run = _Run(config, run_dir, device, listener or RunListener())
         try:
             return run.execute()

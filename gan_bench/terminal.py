@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from gan_bench.run import RunListener
-from gan_bench.sweep import StudyEvent
+from gan_bench.sweep import Objective, StudyEvent, Trial
 from gan_bench.training.trainer import Progress
 
 _LINE_SECONDS = 5.0
@@ -111,3 +111,20 @@ def metric_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
         )
         lines.append(f"{key:<{width}}{cells}")
     return "\n".join(lines)
+
+
+def study_table(
+    objective: Objective, best: Sequence[Trial], baselines: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Lay a study's outcome out: the best trial of each cell between floor and untrained G."""
+    rows = [(trial.cell, trial.objective) for trial in best]
+    names = {"real": "(real against real)", "untrained": "(untrained generator)"}
+    for key, name in names.items():
+        # baselines have no training: what they measured stands in for any checkpoint
+        measured = {"status": "completed", "metrics": baselines[key], "best": baselines[key]}
+        rows.append((name, objective.value(measured)))
+    known = [(value, name) for name, value in rows if value is not None]
+    known.sort(reverse=objective.mode == "max")
+    width = max(len(name) for _, name in known) if known else 0
+    lines = [f"{name:<{width}}  {value:10.4g}" for value, name in known]
+    return "\n".join([f"best {objective.metric} of each cell:", *lines])

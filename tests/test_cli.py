@@ -195,6 +195,7 @@ def test_sweep_and_report(tmp_path: Path):
     done = run("sweep", f"study={study}", f"study_dir={folder}")
     assert done.returncode == 0, done.stderr
     assert (folder / "report" / "report.html").exists()
+    assert "(real against real)" in done.stdout and "(untrained generator)" in done.stdout
     baselines = json.loads((folder / "baselines.json").read_text())
     assert baselines["real"]["fid_digits_cnn"] < baselines["untrained"]["fid_digits_cnn"]
     again = run("sweep", f"study={study}", f"study_dir={folder}")

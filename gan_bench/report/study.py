@@ -100,7 +100,6 @@ class Study:
     objective: Objective
     base: tuple[str, ...]
     cells: list[CellPlan]
-    command: str | None
     trials: list[Trial]
     baselines: dict[str, dict[str, Any]]
     problems: list[str]
@@ -122,14 +121,12 @@ def read_study(folder: Path) -> Study:
     trials = _read_log(folder, problems)
     for trial in trials:
         _add_result(trial, objective, problems)
-    command = plan.get("command")
     return Study(
         folder=folder,
         name=str(plan.get("name") or folder.resolve().name),
         objective=objective,
         base=_strings(plan.get("base")),
         cells=_cell_plans(plan.get("cells")),
-        command=" ".join(_strings(command)) or None,
         trials=trials,
         baselines=_read_baselines(folder, problems),
         problems=problems,
