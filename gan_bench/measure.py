@@ -12,7 +12,7 @@ from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
 from gan_bench.errors import CheckpointError, unknown
-from gan_bench.evaluation import Evaluator, build_extractor
+from gan_bench.evaluation import Evaluator
 from gan_bench.evaluation.sources import open_source
 from gan_bench.hardware import choose_device
 from gan_bench.interfaces import Dataset
@@ -39,15 +39,12 @@ def build_evaluator(
     """
     wanted = config.evaluator
     own = wanted.extractor == f"classifier:{dataset.name}"
-    extractor = build_extractor(
-        wanted.extractor,
+    return Evaluator(
+        dataset.split(wanted.split),
+        extractor=wanted.extractor,
         dataset=dataset if own else None,
         weights_path=wanted.weights_path,
         device=device,
-    )
-    return Evaluator(
-        dataset.split(wanted.split),
-        extractor=extractor,
         split=wanted.split,
         metrics=wanted.metrics,
         n_reference=wanted.n_real,

@@ -53,7 +53,10 @@ class BatchNorm(NoNormalizer):
 
 @NORMALIZERS.register("layer_norm", aliases=("ln",), source="arXiv 1607.06450, as in compare_gan")
 class LayerNorm(NoNormalizer):
-    """Each sample normalized over its channels and pixels, then scaled and shifted by channel."""
+    """Each sample normalized over its channels and pixels, then scaled and shifted by channel.
+
+    Deviation: 1e-5 is added to the variance, 1e-12 in TensorFlow's.
+    """
 
     def features(self, channels: int, *, spatial: bool = True) -> nn.Module:
         """Return the normalization of (N, C, H, W) or (N, C): group norm with one group."""
@@ -66,6 +69,9 @@ class SpectralNorm(NoNormalizer):
 
     The kernel is taken as the matrix (c_out, c_in * k * k); the value is estimated by one power
     iteration a training forward, through which no gradient flows.
+
+    Deviation: PyTorch runs 15 iterations on the initial weights, where the paper and compare_gan
+    start from a random vector: the first few steps already divide by the right value.
     """
 
     def layer(self, layer: nn.Module) -> nn.Module:

@@ -31,19 +31,8 @@ def dcgan(
 
     Batch norm in G after each layer but the last; D's normalizer after convolutions 2 to 4.
 
-    Args:
-        image_shape: (C, H, H), C 1 or 3.
-        latent_dim: Size of z.
-        normalizer: D's.
-        num_classes: Must be None.
-        width: Factor of all channels; 1 is the published network.
-        unit_interval: Whether D sees images in [0, 1].
-
-    Returns:
-        (G, D).
-
-    Raises:
-        ConfigError: The shape can't be served, or a value is out of range.
+    Arguments, result and errors are those of all of them: see `gan_bench.architectures`. If
+    `unit_interval`, D sees images in [0, 1].
     """
     layers.check_common("dcgan", latent_dim, width, num_classes)
     channels, side = layers.check_image("dcgan", image_shape, multiple_of=1, smallest=8)

@@ -29,18 +29,7 @@ def infogan(
 ) -> tuple[nn.Module, nn.Module]:
     """Two linear and two convolution layers in each net; sides that are multiples of 4.
 
-    Args:
-        image_shape: (C, H, H), C 1 or 3.
-        latent_dim: Size of z (64 in the original).
-        normalizer: D's.
-        num_classes: Must be None.
-        width: Factor of all channels; 1 is the published network.
-
-    Returns:
-        (G, D).
-
-    Raises:
-        ConfigError: The shape can't be served, or a value is out of range.
+    Arguments, result and errors are those of all of them: see `gan_bench.architectures`.
     """
     layers.check_common("infogan", latent_dim, width, num_classes)
     channels, side = layers.check_image("infogan", image_shape, multiple_of=4, smallest=8)

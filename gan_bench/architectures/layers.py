@@ -2,8 +2,9 @@
 
 compare_gan (github.com/google/compare_gan, v2 of 2018-10) is written in TensorFlow: its
 convolutions of stride 2 pad more after than before, and its transposed convolutions are their
-exact adjoints. Its batch norm keeps the biased variance in its running average, PyTorch's the
-unbiased one; that is the only deviation here.
+exact adjoints. Deviations: its batch norm keeps the biased variance in its running average,
+PyTorch's the unbiased one; and weights are N(0, 0.02) everywhere as in its v3, where v2 cuts the
+convolutions' normal off at two deviations (all but those of SNDCGAN's D).
 """
 
 from __future__ import annotations
@@ -166,7 +167,10 @@ def resolve(normalizer: str | Normalizer) -> Normalizer:
 def check_common(architecture: str, latent_dim: int, width: float, num_classes: int | None) -> None:
     """Refuse a latent size, width or conditioning that can't be (ConfigError)."""
     require(latent_dim >= 1, f"latent_dim is {latent_dim}; it must be at least 1")
-    require(width > 0, f"architecture.width is {width}; it must be above 0")
+    require(
+        width > 0 and math.isfinite(width),
+        f"architecture.width is {width}; it must be above 0 and finite",
+    )
     require(
         num_classes is None,
         f"{architecture} is not conditional: it takes no num_classes ({num_classes} given)",

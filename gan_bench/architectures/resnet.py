@@ -124,18 +124,7 @@ def resnet19(
     For smaller images the later blocks of G do not upsample and those of D do not downsample: G
     starts from 4 x 4, D ends at 2 x 2.
 
-    Args:
-        image_shape: (C, H, H), C 1 or 3, H 8, 16, 32, 64 or 128.
-        latent_dim: Size of z.
-        normalizer: D's, at the two positions of each block.
-        num_classes: Must be None.
-        width: Factor of all channels; 1 is the published network.
-
-    Returns:
-        (G, D).
-
-    Raises:
-        ConfigError: The shape can't be served, or a value is out of range.
+    Arguments, result and errors are those of all of them: see `gan_bench.architectures`.
     """
     layers.check_common("resnet19", latent_dim, width, num_classes)
     channels, side = layers.check_image("resnet19", image_shape, multiple_of=8, smallest=8)
@@ -165,18 +154,7 @@ def resnet_cifar(
 
     G starts from H / 8 and doubles three times; D halves twice.
 
-    Args:
-        image_shape: (C, H, H), C 1 or 3.
-        latent_dim: Size of z.
-        normalizer: D's, at the two positions of each block.
-        num_classes: Must be None.
-        width: Factor of all channels; 1 is the published network.
-
-    Returns:
-        (G, D).
-
-    Raises:
-        ConfigError: The shape can't be served, or a value is out of range.
+    Arguments, result and errors are those of all of them: see `gan_bench.architectures`.
     """
     layers.check_common("resnet_cifar", latent_dim, width, num_classes)
     channels, side = layers.check_image("resnet_cifar", image_shape, multiple_of=8, smallest=8)
@@ -200,18 +178,7 @@ def resnet_stl(
 
     G starts from H / 8 and doubles three times; D halves four times.
 
-    Args:
-        image_shape: (C, H, H), C 1 or 3.
-        latent_dim: Size of z.
-        normalizer: D's, at the two positions of each block.
-        num_classes: Must be None.
-        width: Factor of all channels; 1 is the published network.
-
-    Returns:
-        (G, D).
-
-    Raises:
-        ConfigError: The shape can't be served, or a value is out of range.
+    Arguments, result and errors are those of all of them: see `gan_bench.architectures`.
     """
     layers.check_common("resnet_stl", latent_dim, width, num_classes)
     channels, side = layers.check_image("resnet_stl", image_shape, multiple_of=16, smallest=16)

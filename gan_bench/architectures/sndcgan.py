@@ -26,18 +26,7 @@ def sndcgan(
 ) -> tuple[nn.Module, nn.Module]:
     """Seven convolutions in D, three transposed ones in G; sides that are multiples of 8.
 
-    Args:
-        image_shape: (C, H, H), C 1 or 3.
-        latent_dim: Size of z.
-        normalizer: D's.
-        num_classes: Must be None.
-        width: Factor of all channels; 1 is the published network.
-
-    Returns:
-        (G, D).
-
-    Raises:
-        ConfigError: The shape can't be served, or a value is out of range.
+    Arguments, result and errors are those of all of them: see `gan_bench.architectures`.
     """
     layers.check_common("sndcgan", latent_dim, width, num_classes)
     channels, side = layers.check_image("sndcgan", image_shape, multiple_of=8, smallest=8)

@@ -24,6 +24,7 @@ from gan_bench.evaluation.metrics.base import Metric
 from gan_bench.evaluation.reference import load_reference, reference_path, save_reference
 from gan_bench.evaluation.sources import Images, ImageSource, Sampler, batches, draw, open_source
 from gan_bench.evaluation.statistics import FeatureStatistics, Needs, collect
+from gan_bench.interfaces import Dataset
 from gan_bench.registry import METRICS
 
 PROTOCOL = "gan_bench-evaluation/1"
@@ -51,6 +52,7 @@ class Evaluator:
         batch_size: int = 256,
         device: str | torch.device = "cpu",
         weights_path: str | Path | None = None,
+        dataset: Dataset | None = None,
         cache: bool = True,
         progress: Progress | None = None,
     ) -> None:
@@ -71,6 +73,8 @@ class Evaluator:
             batch_size: Images in memory at a time; figures don't depend on it.
             device: Where the extractor runs.
             weights_path: The file of the Inception weights.
+            dataset: What a classifier is trained on, where its name alone doesn't say it (files
+                that lie elsewhere, a folder of images).
             cache: Whether the reference's statistics are read from and kept on disk.
             progress: Told how far each pass is.
 
@@ -92,7 +96,9 @@ class Evaluator:
         self._extractor: Extractor | None = None
         if self._needs.extractor:
             self._extractor = (
-                build_extractor(extractor, weights_path=weights_path, device=device)
+                build_extractor(
+                    extractor, weights_path=weights_path, device=device, dataset=dataset
+                )
                 if isinstance(extractor, str)
                 else extractor
             )
