@@ -2,8 +2,10 @@
 
 That is arXiv 1711.10337; the net is after arXiv 1606.03657, table 1. Images are in [0, 1] inside
 it. Deviations: layer norm, which the original lacks, stands at batch norm's positions in D: after
-the second convolution and the first linear layer. The running averages of batch norm in G keep
-0.999 of the old value, so a G trained for only a few hundred steps samples worse than it can.
+the second convolution and the first linear layer, with the normalizer's own constants (the
+original's batch norm has 1e-3 and 0.999 in D too; normalizer.eps and momentum set them). The
+running averages of batch norm in G keep 0.999 of the old value, so a G trained for only a few
+hundred steps samples worse than it can.
 """
 
 from __future__ import annotations

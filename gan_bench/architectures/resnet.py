@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,9 +22,18 @@ from gan_bench.registry import ARCHITECTURES
 def unpool(features: Tensor) -> Tensor:
     """Double H and W: each value top left in its 2 x 2 cell, beside three zeros."""
     n, channels, height, width = features.shape
-    cells = features.new_zeros(n, channels, height, 2, width, 2)
-    cells[:, :, :, 0, :, 0] = features
-    return cells.view(n, channels, 2 * height, 2 * width)
+    # zeros in the features' own memory format, or each convolution after it would convert
+    last = not features.is_contiguous() and features.is_contiguous(
+        memory_format=torch.channels_last
+    )
+    doubled = torch.empty(
+        (n, channels, 2 * height, 2 * width),
+        dtype=features.dtype,
+        device=features.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    ).zero_()
+    doubled[:, :, ::2, ::2] = features
+    return doubled
 
 
 class UpBlock(nn.Module):
@@ -121,8 +131,8 @@ def resnet19(
 ) -> tuple[nn.Module, nn.Module]:
     """The GAN Landscape's 19-layer residual network for 128 x 128; powers of two from 8.
 
-    For smaller images the later blocks of G do not upsample and those of D do not downsample: G
-    starts from 4 x 4, D ends at 2 x 2.
+    For smaller images the later blocks of G, which starts from 4 x 4, do not upsample; D halves
+    in every block until a single pixel is left.
 
     Arguments, result and errors are those of all of them: see `gan_bench.architectures`.
     """
@@ -137,7 +147,7 @@ def resnet19(
     )
     return (
         _generator(latent_dim, 4, up, halvings - 2, channels),
-        _discriminator([channels, *down], halvings - 1, normalizer),
+        _discriminator([channels, *down], min(len(down), halvings), normalizer),
     )
 
 

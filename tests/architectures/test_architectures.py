@@ -146,11 +146,13 @@ def test_networks_can_be_copied_and_saved(name):
 
 
 def test_resnet19_scales_down_as_stated():
-    """For 32 x 32, G upsamples three times from 4 x 4 and D ends at 2 x 2."""
+    """For 32 x 32, G upsamples three times from 4 x 4 and D ends at 1 x 1; six halvings at 128."""
     g, d = ARCHITECTURES.build("resnet19", image_shape=(3, 32, 32), width=1 / 32)
     assert [b.upsample for b in g.modules() if hasattr(b, "upsample")] == [True] * 3 + [False] * 2
     downs = [b.downsample for b in d.modules() if hasattr(b, "downsample")]
-    assert downs == [True] * 4 + [False] * 2
+    assert downs == [True] * 5 + [False]
+    _, d = ARCHITECTURES.build("resnet19", image_shape=(3, 128, 128), width=1 / 32)
+    assert all(b.downsample for b in d.modules() if hasattr(b, "downsample"))
 
 
 def test_mlp_serves_vectors_without_a_bound():

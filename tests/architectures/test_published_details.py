@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from gan_bench.architectures.layers import SameConv2d, SameConvTranspose2d
+from gan_bench.architectures.resnet import unpool
 from gan_bench.errors import ConfigError
 from gan_bench.registry import ARCHITECTURES, NORMALIZERS
 
@@ -164,6 +165,16 @@ def test_a_normalizer_may_be_an_object():
     pair("infogan", recorder, width=1.0)
     assert recorder.layers == 4
     assert recorder.positions == [(128, True), (1024, False)]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_unpool_keeps_the_memory_format(layout):
+    x = torch.randn(2, 3, 4, 4).to(memory_format=layout)
+    doubled = unpool(x)
+    assert doubled.is_contiguous(memory_format=layout)
+    expected = torch.zeros(2, 3, 8, 8)
+    expected[:, :, ::2, ::2] = x
+    torch.testing.assert_close(doubled, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
