@@ -104,6 +104,22 @@ def test_a_disk_that_cannot_be_written_is_one_clear_line(tmp_path: Path):
     assert done.stderr.startswith("gan-bench: cannot write") and "Traceback" not in done.stderr
 
 
+def test_a_checkpoint_that_does_not_fit_is_one_clear_line_and_the_run_goes_on(tmp_path: Path):
+    """A limit on file sizes stands in for a full disk: the kernel refuses to write on."""
+    resource = pytest.importorskip("resource")
+    arguments = [*TINY[1:], "architecture.hidden=400", f"run_dir={tmp_path / 'run'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gan_bench", "train", *arguments],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "cannot write" in last and "step_00000005.pt" in last and "larger than" in last
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+    assert run("train", *arguments).returncode == 0
+
+
 def test_unexpected_faults_keep_their_traceback(tmp_path: Path):
     (tmp_path / "bad_loss.py").write_text(
         "from gan_bench.registry import LOSSES\n"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import math
 import warnings
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from torch.nn import functional
 
 from gan_bench.errors import ConfigError, DataError, StorageError
 from gan_bench.evaluation.features import chunks, full_float32
-from gan_bench.files import cache_dir, digest, write_atomic, write_json
+from gan_bench.files import cache_dir, digest, write_bytes, write_json
 from gan_bench.interfaces import Dataset, ImageSplit
 
 VERSION = 1
@@ -286,10 +287,10 @@ def _reproducible() -> Iterator[None]:
 def _save(folder: Path, network: SmallConvNet, accuracy: float, name: str) -> None:
     state = network.state_dict()
     meta = {"dataset": name, "test_accuracy": accuracy, "digest": state_digest(state)}
+    buffer = io.BytesIO()  # torch.save's own writer turns a full disk into a fault of its own
+    torch.save({"state": state, **meta}, buffer)
     try:
-        write_atomic(
-            folder / "classifier.pt", lambda file: torch.save({"state": state, **meta}, file)
-        )
+        write_bytes(folder / "classifier.pt", buffer.getbuffer())
         write_json(folder / "meta.json", meta)
     except StorageError as error:
         warnings.warn(f"the trained classifier is not kept: {error}", stacklevel=2)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from gan_bench.errors import DataError, GanBenchError, WeightsError
 from gan_bench.evaluation.features import chunks, full_float32
-from gan_bench.files import file_digest, write_atomic
+from gan_bench.files import file_digest, write_bytes
 
 URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -161,7 +161,7 @@ def _download(path: Path) -> None:
     if not hashlib.sha256(content).hexdigest().startswith(PUBLISHED):
         raise WeightsError(f"the Inception weights arrived damaged; {_how_to_get()}")
     try:
-        write_atomic(path, lambda stream: stream.write(content))
+        write_bytes(path, content)
     except GanBenchError as error:
         raise WeightsError(f"Inception weights: {error}") from None
 

@@ -7,6 +7,7 @@ the run goes on from the one before. Beside them, best.pt holds the best-evaluat
 
 from __future__ import annotations
 
+import io
 import warnings
 import zipfile
 from pathlib import Path
@@ -56,8 +57,9 @@ def save_best(folder: Path, step: int, generator: dict[str, torch.Tensor]) -> No
 
 
 def _write(path: Path, step: int, state: dict[str, Any]) -> None:
-    content = {"schema": SCHEMA, "step": step, **state}
-    files.write_atomic(path, lambda stream: torch.save(content, stream))
+    buffer = io.BytesIO()  # torch.save's own writer turns a full disk into a fault of its own
+    torch.save({"schema": SCHEMA, "step": step, **state}, buffer)
+    files.write_bytes(path, buffer.getbuffer())
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
