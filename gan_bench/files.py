@@ -77,7 +77,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes atomically."""
     write_atomic(path, lambda stream: stream.write(content))
 

@@ -290,7 +290,7 @@ def _save(folder: Path, network: SmallConvNet, accuracy: float, name: str) -> No
     buffer = io.BytesIO()  # torch.save's own writer turns a full disk into a fault of its own
     torch.save({"state": state, **meta}, buffer)
     try:
-        write_bytes(folder / "classifier.pt", buffer.getbuffer())
+        write_bytes(folder / "classifier.pt", buffer.getvalue())
         write_json(folder / "meta.json", meta)
     except StorageError as error:
         warnings.warn(f"the trained classifier is not kept: {error}", stacklevel=2)

@@ -59,7 +59,7 @@ def save_best(folder: Path, step: int, generator: dict[str, torch.Tensor]) -> No
 def _write(path: Path, step: int, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()  # torch.save's own writer turns a full disk into a fault of its own
     torch.save({"schema": SCHEMA, "step": step, **state}, buffer)
-    files.write_bytes(path, buffer.getbuffer())
+    files.write_bytes(path, buffer.getvalue())
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
