@@ -1,4 +1,4 @@
-"""Ships conf/, sweeps/ and results/published/ inside the package; the rest is pyproject.toml."""
+"""Ships conf/ and sweeps/ inside the package; the rest is pyproject.toml."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = {"conf": "conf", "sweeps": "sweeps", "results/published": "published"}
+SHIPPED = ("conf", "sweeps")
 
 
 class BuildWithResources(build_py):
@@ -16,11 +16,10 @@ class BuildWithResources(build_py):
         """Build, then copy."""
         super().run()
         if not self.editable_mode:
-            for source, name in SHIPPED.items():
-                if Path(source).is_dir():
-                    target = Path(self.build_lib) / "gan_bench" / name
-                    shutil.rmtree(target, ignore_errors=True)
-                    shutil.copytree(source, target)
+            for folder in SHIPPED:
+                target = Path(self.build_lib) / "gan_bench" / folder
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(folder, target)
 
 
 setup(cmdclass={"build_py": BuildWithResources})

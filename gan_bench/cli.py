@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gan-bench: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader has seen enough (gan-bench list | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (HydraException, OmegaConfBaseException) as error:
         return _bad_input(configs.explain(error, rest))
     except GanBenchError as error:
