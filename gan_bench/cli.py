@@ -7,6 +7,7 @@ interrupted, with the state saved.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.showwarning = _show_warning
+    _show_log()
     verb, rest = given[0], given[1:]
     try:
         if verb not in VERBS:
@@ -78,6 +80,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"gan-bench: warning: {message}", file=sys.stderr)
+
+
+def _show_log() -> None:
+    """Print what the package logs (a classifier's training takes minutes) on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("gan_bench")
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
 
 
 def _bad_input(message: str) -> int:

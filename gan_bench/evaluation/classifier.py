@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from gan_bench.errors import ConfigError, DataError, StorageError
 from gan_bench.evaluation.features import chunks, full_float32
 from gan_bench.files import cache_dir, digest, write_bytes, write_json
 from gan_bench.interfaces import Dataset, ImageSplit
+
+_LOG = logging.getLogger(__name__)
 
 VERSION = 1
 _CHUNK = 256
@@ -178,8 +181,10 @@ def build_classifier(
         network = SmallConvNet(dataset.image_shape, dataset.num_classes, recipe)
     accuracy = _load(folder / "classifier.pt", network)
     if accuracy is None:
+        _LOG.info("training the classifier of %s, once; it is kept in %s", name, folder)
         fit(network, train, recipe)
         accuracy = score(network, test)
+        _LOG.info("classifier of %s: test accuracy %.1f%%", name, 100 * accuracy)
         _save(folder, network, accuracy, name)
     return ClassifierExtractor(
         network, name, dataset.image_shape, test_accuracy=accuracy, device=device
