@@ -18,7 +18,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from gan_bench import files
 from gan_bench.errors import ConfigError, require, unknown
@@ -212,9 +212,16 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
                 GROUPS[group].canonical(choice)
             except ConfigError as clear:
                 return str(clear)
-    cause = error.__cause__
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
+        node = cause.object_type
+        if dataclasses.is_dataclass(node) and cause.key is not None:
+            names = [field.name for field in dataclasses.fields(node)]
+            if cause.key not in names:
+                parent = str(cause.full_key or "").rpartition(".")[0] or "the config"
+                return str(unknown(f"field of {parent}", cause.key, names))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(cause, OmegaConfBaseException):
+    if isinstance(cause, OmegaConfBaseException) and cause is not error:
         lines.append(str(cause).splitlines()[0])
     kept = [
         line
@@ -249,7 +256,7 @@ def _typed(plain: dict[str, Any]) -> Config:
     fields = {field.name for field in dataclasses.fields(Config)}
     for key in plain:
         if key not in fields:
-            raise unknown("config field", key, fields)
+            raise unknown("field of the config", key, fields)
     if plain.get("schema", SCHEMA) != SCHEMA:
         raise ConfigError(
             f"this config has schema {plain['schema']}, this version reads {SCHEMA}; "

@@ -38,10 +38,11 @@ def build_evaluator(
         ConfigError: The data can't support what is asked for.
     """
     wanted = config.evaluator
-    own = wanted.extractor == f"classifier:{dataset.name}"
+    # a folder of images is registered under one name and called by another, its title
+    own = wanted.extractor in (f"classifier:{config.dataset['name']}", f"classifier:{dataset.name}")
     return Evaluator(
         dataset.split(wanted.split),
-        extractor=wanted.extractor,
+        extractor=f"classifier:{dataset.name}" if own else wanted.extractor,
         dataset=dataset if own else None,
         weights_path=wanted.weights_path,
         device=device,

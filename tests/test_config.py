@@ -42,9 +42,10 @@ def test_recipes_set_groups_and_values_and_the_command_line_wins():
     ("override", "words"),
     [
         ("loss=hinje", "did you mean 'hinge'"),
-        ("+training.stps=5", "stps"),
-        ("training.stps=5", "stps"),
-        ("los=hinge", "los"),
+        ("+training.stps=5", "field of training 'stps'; did you mean 'steps'"),
+        ("training.stps=5", "field of training 'stps'; did you mean 'steps'"),
+        ("los=hinge", "field of the config 'los'; did you mean 'loss'"),
+        ("architecture.hiden=3", "field of architecture 'hiden'; did you mean 'hidden'"),
         ("loss.drift=1", "drift"),
         ("+loss.drift=1", "drift"),
         ("optimizer.lr=-1", "optimizer.lr is -1.0; it must be above 0"),

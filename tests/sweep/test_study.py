@@ -111,7 +111,7 @@ def test_trial_ids_depend_on_name_cell_settings_and_seed_only() -> None:
         ("settings/bandit/kappa", -1, "kappa"),
         ("settings/bandit/suggester", "randon", "did you mean 'random'"),
         ("settings/space/optimizer.lr", "tag(log, interval(0, 1))", "log scale"),
-        ("settings/space/optimizer.lrr", "interval(0, 1)", "optimizer.lrr"),
+        ("settings/space/optimizer.lrr", "interval(0, 1)", "field of optimizer 'lrr'"),
         ("settings/space/training.n_disc", "interval(1, 5)", "n_disc"),
         ("settings/fixed", [{"optimizer.betaone": 0.5}], "betaone"),
         ("settings/fixed", {"optimizer.lr": 1}, "list of settings"),
