@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +26,15 @@ from gan_bench import __version__, files, listing
 from gan_bench import config as configs
 from gan_bench.errors import ConfigError, GanBenchError, unknown
 from gan_bench.registry import REGISTRIES
-from gan_bench.terminal import RunPrinter, StudyPrinter, metric_table, study_table
+from gan_bench.terminal import (
+    EvaluationPrinter,
+    RunPrinter,
+    StudyPrinter,
+    comparison_table,
+    evaluation_table,
+    metric_table,
+    study_table,
+)
 
 USAGE = """\
 gan-bench: compare GANs with statistics.
@@ -36,6 +44,9 @@ gan-bench: compare GANs with statistics.
   gan-bench train --multirun loss=hinge,wasserstein   several (hydra/sweeper=gan_bench: a study)
   gan-bench evaluate run_dir=DIR [checkpoint=best]    evaluate a run's newest (or best) checkpoint
   gan-bench evaluate images=PATH dataset=NAME         evaluate a folder, zip or .npz of images
+  gan-bench evaluate images=PATH reference=PATH       ... against others, or published statistics
+  gan-bench compare run_dir=DIR against=DIR           the difference of two runs, with its interval
+  gan-bench analyze run_dir=DIR analysis=NAME         what a run's generator is like
   gan-bench sweep study=NAME [study_dir=DIR]          run a study, or go on with it
   gan-bench report study_dir=DIR                      write the study's report
   gan-bench demo                                      a small study on digits, and its report
@@ -160,25 +171,96 @@ def _train_one(composed: DictConfig) -> None:
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
-    own, overrides = _fields(arguments, "run_dir", "images", "device", "checkpoint")
+    own, overrides = _fields(arguments, "run_dir", "images", "reference", "device", "checkpoint")
     if ("run_dir" in own) == ("images" in own):
-        raise ConfigError("evaluate needs run_dir=DIR, or images=PATH dataset=NAME")
+        raise ConfigError(
+            "evaluate needs run_dir=DIR, or images=PATH with dataset=NAME or reference=PATH"
+        )
     device = own.get("device", "auto")
+    progress = EvaluationPrinter()
     if "run_dir" in own:
         from gan_bench.measure import evaluate_run
 
         run_dir = Path(own["run_dir"])
         config = configs.load(run_dir / "config.yaml")
         wanted = configs.override_evaluator(config, overrides)
-        metrics = evaluate_run(run_dir, wanted, device, own.get("checkpoint", "newest"))
+        which = own.get("checkpoint", "newest")
+        metrics = evaluate_run(run_dir, wanted, device, which, progress)
     else:
-        from gan_bench.measure import evaluate_images
-
-        config = configs.compose([*overrides, f"device={device}"])
-        chosen = any(override.startswith("evaluator.n_fake=") for override in overrides)
-        n = config.evaluator.n_fake if chosen else None
-        metrics = evaluate_images(Path(own["images"]), config, n)
+        metrics = _evaluate_images(own, [*overrides, f"device={device}"], progress)
+    print(evaluation_table(metrics), file=sys.stderr)
     print(json.dumps(files.plain(metrics), indent=2))
+
+
+def _evaluate_images(
+    own: Mapping[str, str], overrides: list[str], progress: EvaluationPrinter
+) -> dict[str, Any]:
+    from gan_bench.measure import evaluate_images
+
+    def given(field: str) -> bool:
+        return any(override.startswith(field) for override in overrides)
+
+    if "reference" in own and not given("dataset=") and not given("evaluator="):
+        overrides = ["evaluator=inception", *overrides]  # no data set, so no classifier of one
+    config = configs.compose(overrides)
+    # a protocol says how many; without one, all images are taken
+    fixed = given("evaluator.n_fake=") or config.evaluator.n_real is not None
+    return evaluate_images(
+        Path(own["images"]),
+        config,
+        n=config.evaluator.n_fake if fixed else None,
+        reference=Path(own["reference"]) if "reference" in own else None,
+        progress=progress,
+    )
+
+
+def _compare(arguments: Sequence[str]) -> None:
+    from gan_bench.measure import compare_runs
+
+    own, overrides = _fields(arguments, "run_dir", "against", "device", "checkpoint")
+    if "run_dir" not in own or "against" not in own:
+        raise ConfigError("compare needs run_dir=DIR against=DIR")
+    first, second = Path(own["run_dir"]), Path(own["against"])
+    config = configs.load(first / "config.yaml")
+    if not any(override.startswith("evaluator.sets=") for override in overrides):
+        overrides = [*overrides, "evaluator.sets=10"]
+    wanted = configs.override_evaluator(config, overrides)
+    found = compare_runs(
+        first,
+        second,
+        wanted,
+        own.get("device", "auto"),
+        own.get("checkpoint", "newest"),
+        EvaluationPrinter(),
+    )
+    print(comparison_table(found), file=sys.stderr)
+    print(json.dumps(files.plain(found), indent=2))
+
+
+def _analyze(arguments: Sequence[str]) -> None:
+    from gan_bench.analyses.run import analyze_run
+
+    own, overrides = _fields(arguments, "run_dir", "analysis", "device", "checkpoint", "seed")
+    if "run_dir" not in own or "analysis" not in own:
+        raise ConfigError("analyze needs run_dir=DIR and analysis=NAME")
+    seed = own.get("seed", "0")
+    if not seed.isdecimal():
+        raise ConfigError(f"seed is '{seed}'; it must be a number, 0 or more")
+    options: dict[str, Any] = {}
+    for override in overrides:
+        name, _, value = override.partition("=")
+        if not name.startswith("analysis."):
+            raise ConfigError(f"'{override}': only options of the analysis can be set")
+        options[name.removeprefix("analysis.")] = value
+    record = analyze_run(
+        Path(own["run_dir"]),
+        own["analysis"],
+        options,
+        seed=int(seed),
+        device=own.get("device", "auto"),
+        which=own.get("checkpoint", "newest"),
+    )
+    print(json.dumps(files.plain(record), indent=2))
 
 
 def _sweep(arguments: Sequence[str]) -> None:
@@ -244,6 +326,8 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "list": _list,
     "train": _train,
     "evaluate": _evaluate,
+    "compare": _compare,
+    "analyze": _analyze,
     "sweep": _sweep,
     "report": _report,
     "demo": _demo,

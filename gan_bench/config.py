@@ -17,7 +17,7 @@ from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import MISSING, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from gan_bench import files
@@ -32,133 +32,14 @@ from gan_bench.registry import (
     Registry,
     load_plugin_file,
 )
+from gan_bench.schema import SCHEMA, Config, EvaluatorConfig, runtime_fields
 
-SCHEMA = 1
+__all__ = ["Config", "EvaluatorConfig", "runtime_fields"]
+
 GROUPS: dict[str, Registry[Any]] = {
     registry.kind: registry
     for registry in (DATASETS, ARCHITECTURES, LOSSES, REGULARIZERS, NORMALIZERS)
 }
-
-
-@dataclasses.dataclass
-class LatentConfig:
-    """What G draws from."""
-
-    dim: int = 128
-    distribution: str = "uniform"
-    """uniform: U[-1, 1]; normal: N(0, 1)."""
-
-
-@dataclasses.dataclass
-class OptimizerConfig:
-    """Adam for G and D."""
-
-    lr: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    discriminator_lr: float | None = None
-    """D's learning rate where it differs from G's."""
-
-
-@dataclasses.dataclass
-class TrainingConfig:
-    """How long and how. Steps are G steps; each has n_disc D steps before it."""
-
-    steps: int | None = None
-    """G steps (1000 when neither steps nor d_steps is given)."""
-    d_steps: int | None = None
-    """The length in D steps instead, as compare_gan v2 counts: steps = ceil(d_steps / n_disc)."""
-    batch_size: int = 64
-    n_disc: int = 1
-    ema_decay: float | None = None
-    """Decay of the moving average of G's weights that is evaluated; None: no average."""
-    precision: str = "float32"
-    """float32, or bf16 (autocast around the networks; losses and optimizers stay float32)."""
-    channels_last: bool = False
-    log_every: int = 50
-    checkpoint_every: int = 500
-    sample_every: int = 0
-    """Steps between sample grids; 0: at the start and the end only."""
-    evaluate_every: int = 0
-    """Steps between evaluations; 0: at the end only."""
-    workers: int = 2
-    """Loader processes of data sets that do not fit in memory."""
-
-    @property
-    def g_steps(self) -> int:
-        """The length in G steps."""
-        if self.d_steps is not None:
-            return -(-self.d_steps // self.n_disc)
-        return 1000 if self.steps is None else self.steps
-
-
-@dataclasses.dataclass
-class EvaluatorConfig:
-    """What is measured on a generator, and against what."""
-
-    extractor: str = "inception"
-    """inception, or classifier:NAME (a classifier trained on the labels of data set NAME)."""
-    metrics: list[str] = dataclasses.field(
-        default_factory=lambda: ["fid", "inception_score", "kid", "precision_recall", "ms_ssim"]
-    )
-    split: str = "test"
-    n_real: int | None = None
-    """Real images; None: the whole split."""
-    n_fake: int = 10_000
-    batch_size: int = 256
-    seed: int = 0
-    """Seed of the evaluated latents and of the metrics' own draws."""
-    weights_path: str | None = None
-    """The Inception weights, where the library's own download is not to be used."""
-
-
-@dataclasses.dataclass
-class Config:
-    """All that decides a run's result, and where it runs."""
-
-    schema: int = SCHEMA
-    dataset: Any = MISSING
-    architecture: Any = MISSING
-    loss: Any = MISSING
-    regularizer: Any = MISSING
-    normalizer: Any = MISSING
-    latent: LatentConfig = dataclasses.field(default_factory=LatentConfig)
-    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
-    evaluator: EvaluatorConfig = dataclasses.field(default_factory=EvaluatorConfig)
-    seed: int = 0
-    device: str = "auto"
-    """auto (a GPU if there is one), cpu, cuda or cuda:N."""
-    threads: int | None = None
-    """CPU threads; None: as many as torch chooses. Small networks are fastest with one."""
-    run_dir: str | None = None
-    """Where the run is kept; None: results/runs/<names>-<digest of the config>."""
-    plugins: list[str] = dataclasses.field(default_factory=list)
-    """Python files to import first; they register losses and other parts of your own."""
-
-
-_RUNTIME_FIELDS = (
-    "device",
-    "threads",
-    "run_dir",
-    "plugins",
-    "training.log_every",
-    "training.checkpoint_every",
-    "training.sample_every",
-    "training.workers",
-    "evaluator.batch_size",
-    "evaluator.weights_path",
-    "dataset.download",
-    "dataset.in_memory_limit_mb",
-)
-
-
-def runtime_fields(dataset: str) -> tuple[str, ...]:
-    """Return the fields that say where and how a run is executed and don't change its result.
-
-    `dataset.root` is one of them where the set's name fixes its content.
-    """
-    return _RUNTIME_FIELDS if dataset == "image_files" else (*_RUNTIME_FIELDS, "dataset.root")
 
 
 ConfigStore.instance().store(name="gan_bench_schema", node=Config, provider="gan_bench")
@@ -276,9 +157,20 @@ def _typed(plain: dict[str, Any]) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from None
     assert isinstance(config, Config)
-    config.evaluator.metrics = [METRICS.canonical(name) for name in config.evaluator.metrics]
+    config.evaluator.metrics = [_metric(each) for each in config.evaluator.metrics]
     check(config)
     return config
+
+
+def _metric(given: Any) -> str | dict[str, Any]:
+    """Return a metric by its full name, with the options that are not the defaults."""
+    if not isinstance(given, (str, Mapping)):
+        raise ConfigError(f"metric {given} is neither a name nor a mapping with a name")
+    chosen = METRICS.normalize({"name": given} if isinstance(given, str) else given)
+    name = chosen["name"]
+    defaults = METRICS.entry(name).options
+    changed = {key: chosen[key] for key in defaults if chosen[key] != defaults[key]}
+    return {"name": name, **changed} if changed else str(name)
 
 
 def check(config: Config) -> None:
@@ -314,6 +206,7 @@ def check(config: Config) -> None:
         value = getattr(evaluator, name)
         low = 1 if name == "batch_size" else 2
         require(value is None or value >= low, f"evaluator.{name} must be at least {low}")
+    require(evaluator.sets >= 1, f"evaluator.sets is {evaluator.sets}; it must be at least 1")
     require(bool(evaluator.metrics), "evaluator.metrics is empty; name at least one metric")
     require(config.threads is None or config.threads >= 1, "threads must be at least 1")
     require(config.seed >= 0, f"seed is {config.seed}; it can't be negative")

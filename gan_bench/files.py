@@ -152,15 +152,16 @@ def keep_jsonl(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
+def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock, which the kernel frees when this process ends, however it ends.
 
     Args:
         path: The lock's file.
         what: What is locked, for the error line ("run results/runs/x").
+        wait: Whether to wait for another process that holds it.
 
     Raises:
-        BusyError: Another process holds it.
+        BusyError: Another process holds it, and `wait` is false.
         StorageError: The file can't be made.
     """
     with storage_errors(path):
@@ -168,7 +169,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
         stream = path.open("a")
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise BusyError(
                 f"{what} is in use by another process; wait for it, or stop it"
@@ -204,6 +205,24 @@ def file_digest(path: Path) -> str:
         while block := stream.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()
+
+
+def file_stamp(path: Path) -> list[object]:
+    """Return what changes when a file does: its full path, size and time of change."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+@contextlib.contextmanager
+def computed_once(path: Path) -> Iterator[None]:
+    """Let one process at a time make a cached file: the others wait, and then find it made.
+
+    A cache that can't be written can't be locked either; then each process works for itself.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(StorageError, OSError):  # some file systems know no locks
+            stack.enter_context(locked(path.with_suffix(".lock"), str(path), wait=True))
+        yield
 
 
 def cache_dir() -> Path:

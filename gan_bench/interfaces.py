@@ -16,7 +16,11 @@ Discriminator = Callable[[Tensor], Tensor]
 
 
 class Loss(Protocol):
-    """What D and G minimize, given D's logits (N,); each method returns a scalar tensor."""
+    """What D and G minimize, given D's logits (N,); each method returns a scalar tensor.
+
+    A loss may have `boundary`, the logit above which D takes an image for real (0 without it);
+    None if its D decides nothing, as a critic doesn't.
+    """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """Return the loss that D minimizes."""

@@ -15,6 +15,8 @@ from gan_bench.registry import LOSSES
 class _CrossEntropy:
     """D's side of the original GAN: the cross-entropy of real against generated."""
 
+    boundary: float | None = 0.0
+
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """E softplus(-D(x)) + E softplus(D(G(z))); 2 ln 2 where D = 1/2 everywhere."""
         return softplus(-real_logits).mean() + softplus(fake_logits).mean()
@@ -55,6 +57,7 @@ class LeastSquares:
         if on not in ("logits", "probabilities"):
             raise unknown("loss.on", on, ("logits", "probabilities"))
         self._on_probabilities = on == "probabilities"
+        self.boundary: float | None = 0.0 if self._on_probabilities else 0.5
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """0.5 (E (D(x) - 1)^2 + E D(G(z))^2)."""
@@ -72,6 +75,8 @@ class LeastSquares:
 @LOSSES.register("wasserstein", aliases=("wgan",), source="arXiv 1701.07875, eq. 2")
 class Wasserstein:
     """Difference of the mean logits; D must be kept Lipschitz by a regularizer or normalizer."""
+
+    boundary: float | None = None
 
     def __init__(self, *, drift: float = 0.0) -> None:
         """Set the weight of the term that keeps D's output near zero.
@@ -98,6 +103,8 @@ class Wasserstein:
 @LOSSES.register("hinge", source="arXiv 1705.02894; arXiv 1802.05957, eq. 16 and 17")
 class Hinge:
     """Hinge loss for D, the negated mean logit for G."""
+
+    boundary: float | None = 0.0
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """E relu(1 - D(x)) + E relu(1 + D(G(z)))."""

@@ -27,6 +27,7 @@ from gan_bench.errors import BusyError, ConfigError, GanBenchError, StorageError
 from gan_bench.hardware import choose_device, cpu_threads, device_name, versions
 from gan_bench.interfaces import Dataset
 from gan_bench.measure import build_evaluator
+from gan_bench.overfitting import discriminator_accuracy
 from gan_bench.registry import DATASETS
 from gan_bench.samples import LatentSampler, write_grid
 from gan_bench.training import checkpoint
@@ -149,10 +150,10 @@ class _Run:
     ) -> None:
         self.config, self.run_dir, self.device = config, run_dir, device
         self.listener = listener
-        dataset: Dataset = DATASETS.from_config(config.dataset)
+        self.dataset: Dataset = DATASETS.from_config(config.dataset)
         # before training: missing weights must not show after three days
-        self.evaluator = build_evaluator(config, dataset, device)
-        self.trainer = Trainer(config, dataset, device)
+        self.evaluator = build_evaluator(config, self.dataset, device)
+        self.trainer = Trainer(config, self.dataset, device)
         self.total = config.training.g_steps
         self.checkpoints = run_dir / "checkpoints"
         self._logged = (0, 0.0)
@@ -251,7 +252,14 @@ class _Run:
             return
         self.listener.evaluating(step)
         generator = self.trainer.snapshot()
-        metrics = self.evaluator.run(LatentSampler(generator, self.config, self.device))
+        wanted = self.config.evaluator
+        sampler = LatentSampler(generator, self.config, self.device)
+        metrics = self.evaluator.run(sampler, wanted.sets)
+        if wanted.discriminator_accuracy:
+            discriminator = self.trainer.game.discriminator
+            metrics |= discriminator_accuracy(
+                discriminator, generator, self.config, self.dataset, self.device
+            )
         record = {"step": step, "d_steps": self.trainer.d_steps, "source": "train", **metrics}
         if best_evaluation([*earlier, record])["step"] == step:
             # before the line: a run killed in between evaluates this step again

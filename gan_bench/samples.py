@@ -23,36 +23,48 @@ _GRID_SIDE = 512
 class LatentSampler:
     """Draws the images that are evaluated: `sampler(n)` gives the next n.
 
-    The latents are the evaluator's n_fake, drawn at once from its seed on the CPU: they depend on
-    neither the device nor the batch size.
+    The latents of a sample set, the evaluator's n_fake, are drawn at once on the CPU from its seed
+    and the set's number: they depend on neither the device nor the batch size, and another
+    generator with latents of this size gets the same. Batches must end with the set.
     """
 
     def __init__(self, generator: nn.Module, config: Config, device: torch.device) -> None:
-        """Draw the latents; `generator` is in evaluation mode on `device`."""
-        rng = torch.Generator().manual_seed(config.evaluator.seed)
+        """Sample from `generator`, in evaluation mode on `device`."""
         self._generator = generator
+        self._config = config
         self._device = device
-        self._latents = draw_latents(config, config.evaluator.n_fake, torch.device("cpu"), rng)
-        self._drawn = 0
+        self._latents = torch.empty(0)
+        self._set = 0
 
     def __call__(self, n: int) -> Tensor:
-        """Return the next n images, uint8 (n, C, H, W) on the CPU."""
-        z = self._latents[self._drawn : self._drawn + n]
-        self._drawn += n
-        return draw(self._generator, z.to(self._device))
+        """Return the next n images on the CPU: uint8 (n, C, H, W), or float32 from 0 to 255."""
+        if not len(self._latents):
+            self._latents = self._draw_set()
+        z, self._latents = self._latents[:n], self._latents[n:]
+        images = generate(self._generator, z.to(self._device))
+        if self._config.evaluator.quantize:
+            return to_uint8(images).cpu()
+        return images.float().add(1.0).mul(127.5).clamp(0.0, 255.0).cpu()
+
+    def _draw_set(self) -> Tensor:
+        evaluator = self._config.evaluator
+        # far apart, so that another evaluator's seed gives no set of this one's
+        rng = torch.Generator().manual_seed(evaluator.seed + self._set * 1_000_003)
+        self._set += 1
+        return draw_latents(self._config, evaluator.n_fake, torch.device("cpu"), rng)
 
 
 @torch.inference_mode()
-def draw(generator: nn.Module, latents: Tensor) -> Tensor:
-    """Return a generator's images for latents (N, latent_dim), uint8 (N, C, H, W) on the CPU.
+def generate(generator: nn.Module, latents: Tensor) -> Tensor:
+    """Return a generator's images (N, C, H, W) in [-1, 1] for latents (N, latent_dim).
 
     Raises:
         DivergedError: A pixel is NaN or infinite.
     """
-    images = generator(latents)
+    images: Tensor = generator(latents)
     if not torch.isfinite(images).all():
         raise DivergedError("the generator's images became NaN or infinite")
-    return to_uint8(images).cpu()
+    return images
 
 
 def write_grid(generator: nn.Module, config: Config, device: torch.device, path: Path) -> None:
@@ -69,7 +81,7 @@ def write_grid(generator: nn.Module, config: Config, device: torch.device, path:
     """
     rng = torch.Generator().manual_seed(config.seed)
     latents = draw_latents(config, GRID_IMAGES, device, rng)
-    images = draw(generator, latents)
+    images = to_uint8(generate(generator, latents)).cpu()
     files.write_atomic(path, lambda stream: grid(images).save(stream, format="PNG"))
 
 

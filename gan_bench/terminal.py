@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from gan_bench.evaluation import figures
 from gan_bench.run import RunListener
 from gan_bench.sweep import Objective, StudyEvent, Trial
 from gan_bench.training.trainer import Progress
@@ -18,6 +19,7 @@ _LINE_SECONDS = 5.0
 """Plain lines come at most this often."""
 
 _SHOWN = ("step", "fid", "is_mean", "kid_mean", "precision", "recall", "ms_ssim")
+_SETTINGS = ("n_real", "n_fake", "split", "extractor", "resize", "quantization", "arithmetic")
 
 
 class RunPrinter(RunListener):
@@ -57,6 +59,29 @@ class RunPrinter(RunListener):
         """Print the evaluation's figures."""
         text = ", ".join(f"{key} {metrics[key]:.4g}" for key in shown_keys(metrics))
         tqdm.write(f"step {step}: {text}", file=sys.stderr)
+
+
+class EvaluationPrinter:
+    """Shows how far an evaluation's passes over the images are, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._started = self._last_line = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Move the bar, or print a line if the last is old enough."""
+        if sys.stderr.isatty():
+            if self._bar is None or self._bar.desc != f"{what} images" or done < self._bar.n:
+                self._bar = tqdm(
+                    total=total, desc=f"{what} images", unit="image", dynamic_ncols=True
+                )
+            self._bar.update(done - self._bar.n)
+            if done >= total:
+                self._bar.close()
+                self._bar = None
+        elif time.monotonic() - self._last_line > _LINE_SECONDS:
+            self._last_line = time.monotonic()
+            print(f"{what} images: {done} of {total}", file=sys.stderr, flush=True)
 
 
 class StudyPrinter:
@@ -111,6 +136,37 @@ def metric_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
         )
         lines.append(f"{key:<{width}}{cells}")
     return "\n".join(lines)
+
+
+def evaluation_table(result: Mapping[str, Any]) -> str:
+    """Lay an evaluation out: each figure, with its interval if there were several sets."""
+    found, spread = figures(result), result.get("uncertainty", {})
+    width = max(map(len, found), default=0)
+    lines = []
+    for key, value in found.items():
+        line = f"{key:<{width}}  {value:>10.5g}"
+        if key in spread:
+            each = spread[key]
+            line += f"  +- {each['std']:<9.3g} 95% [{each['low']:.5g}, {each['high']:.5g}]"
+        lines.append(line)
+    shown = [f"{key} {result[key]}" for key in _SETTINGS if key in result]
+    if "sets" in result:
+        shown.append(f"mean of {result['sets']} sets")
+    return "\n".join([*lines, ", ".join(shown)])
+
+
+def comparison_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay the paired difference of two runs out; a star where its interval leaves out 0."""
+    first, second, difference = (found[key] for key in ("first", "second", "difference"))
+    width = max(map(len, difference), default=0)
+    lines = [f"{'':<{width}}{'first':>12}{'second':>12}{'difference':>12}  95% interval"]
+    for key, each in difference.items():
+        star = " *" if each["low"] > 0 or each["high"] < 0 else ""
+        lines.append(
+            f"{key:<{width}}{first[key]:>12.5g}{second[key]:>12.5g}{each['mean']:>12.4g}"
+            f"  [{each['low']:.4g}, {each['high']:.4g}]{star}"
+        )
+    return "\n".join([*lines, f"{first['sets']} paired sample sets; * the interval leaves out 0"])
 
 
 def study_table(

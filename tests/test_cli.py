@@ -53,6 +53,12 @@ def test_help_and_list(capsys):
         (["list", "los"], "did you mean 'loss'"),
         (["list", "--jsn"], "did you mean '--json'"),
         (["evaluate"], "run_dir=DIR, or images=PATH"),
+        (["analyze", "run_dir=a"], "analyze needs run_dir=DIR and analysis=NAME"),
+        (["analyze", "run_dir=a", "analysis=gilbo", "seed=x"], "seed is 'x'"),
+        (["analyze", "run_dir=a", "analysis=gilbo", "steps=3"], "only options of the analysis"),
+        (["analyze", "run_dir=a", "analysis=gilboo"], "did you mean 'gilbo'"),
+        (["compare", "run_dir=a"], "compare needs run_dir=DIR against=DIR"),
+        (["compare", "run_dir=nowhere", "against=b"], "is missing; is nowhere a run directory?"),
         (["evaluate", "run_dir=nowhere"], "is missing; is nowhere a run directory?"),
         (["evaluate", "images=nowhere.zip"], "nowhere.zip"),
         (["sweep"], "study=NAME"),
@@ -168,6 +174,68 @@ def test_evaluate_images_of_any_tool(tmp_path: Path, capsys):
     assert main([*arguments, "evaluator.metrics=[fid]", "device=cpu"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["n_fake"] == 50 and result["fid_digits_cnn"] > 10
+
+
+def test_evaluate_images_against_a_folder_or_published_statistics(tmp_path: Path, capsys):
+    draws = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", draws.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8))
+    arguments = ["evaluate", f"images={tmp_path / 'a.npz'}", f"reference={tmp_path / 'b.npz'}"]
+    digits = [*arguments, "dataset=digits", "evaluator.metrics=[fid]", "device=cpu"]
+    assert main(digits) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["n_real"], result["n_fake"], result["split"]) == (60, 60, "b.npz")
+    # the table is for people, and apart from what a program reads
+    assert "fid_digits_cnn" in captured.err and "n_real 60" in captured.err
+    # without a data set there is no classifier of one: Inception, whose weights aren't here
+    assert main([*arguments, "evaluator.weights_path=nowhere.pth"]) == 2
+    assert "Inception weights nowhere.pth are missing" in one_line(capsys)
+    np.savez(tmp_path / "stats.npz", mu=np.zeros(64), sigma=np.eye(64))
+    digits[2] = f"reference={tmp_path / 'stats.npz'}"
+    assert main(digits) == 0
+    assert json.loads(capsys.readouterr().out)["n_real"] is None
+    assert main([*digits[:-2], "evaluator.metrics=[kid]"]) == 2
+    assert "holds only a mean and a covariance" in one_line(capsys)
+
+
+def test_images_in_sets_have_an_interval(tmp_path: Path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (100, 1, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images)
+    arguments = [
+        "evaluate", f"images={tmp_path / 'a.npz'}", "dataset=digits", "evaluator.metrics=[fid]",
+        "evaluator.sets=4", "device=cpu",
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    spread = result["uncertainty"]["fid_digits_cnn"]
+    assert result["n_fake"] == 25 and result["sets"] == 4 and len(spread["values"]) == 4
+    assert spread["low"] <= result["fid_digits_cnn"] <= spread["high"]
+    assert "95% [" in captured.err and "mean of 4 sets" in captured.err
+    assert main([*arguments, "evaluator.n_fake=26"]) == 2
+    assert "n_generated=26 in 4 sets, but there are only 100" in one_line(capsys)
+
+
+def test_compare_two_runs(tmp_path: Path, capsys):
+    for seed, steps in ((0, 0), (1, 20)):
+        arguments = [*TINY, f"training.steps={steps}", f"seed={seed}"]
+        assert main(["train", *arguments, f"run_dir={tmp_path / str(seed)}"]) == 0
+    capsys.readouterr()
+    command = ["compare", f"run_dir={tmp_path / '0'}", f"against={tmp_path / '1'}"]
+    assert main([*command, "evaluator.sets=3", "device=cpu"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    each = found["difference"]["fid_digits_cnn"]
+    means = found["first"]["fid_digits_cnn"] - found["second"]["fid_digits_cnn"]
+    assert each["mean"] == pytest.approx(means) and len(each["values"]) == 3
+    assert "3 paired sample sets" in captured.err
+    # the same run twice is exactly equal: the sets are paired
+    assert main([*command[:2], f"against={tmp_path / '0'}", "evaluator.sets=2", "device=cpu"]) == 0
+    again = json.loads(capsys.readouterr().out)["difference"]["fid_digits_cnn"]
+    assert again["values"] == [0.0, 0.0]
+    assert main([*command, "evaluator.sets=1"]) == 2
+    assert "2 sample sets or more" in one_line(capsys)
 
 
 def test_interrupted_training_exits_with_130_and_goes_on(tmp_path: Path):

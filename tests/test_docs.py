@@ -12,13 +12,16 @@ import pytest
 
 from gan_bench import config as configs
 from gan_bench import listing
-from gan_bench.cli import VERBS
+from gan_bench.cli import VERBS, main
 from gan_bench.registry import REGISTRIES
 from gan_bench.sweep import load_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OWN = ("study", "run_dir", "images", "engine", "checkpoint", "plugins", "hydra/sweeper")
+OWN = (
+    *("study", "run_dir", "images", "reference", "against", "analysis", "seed"),
+    *("engine", "checkpoint", "plugins", "hydra/sweeper"),
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -28,7 +31,7 @@ def blocks(page: Path, language: str) -> list[str]:
 COMMANDS = [
     pytest.param(words[1:], id=" ".join(words[1:])[:60])
     for page in PAGES
-    for block in blocks(page, "bash")
+    for block in (*blocks(page, "bash"), *blocks(page, "sh"))
     for line in block.splitlines()
     if (words := shlex.split(line, comments=True)) and words[0].endswith("gan-bench")
 ]
@@ -74,6 +77,23 @@ def test_the_study_file_of_the_docs_is_a_study(tmp_path: Path):
     study = load_study(str(tmp_path / "my_study.yaml"), [])
     assert len(study.cells) == 6
     assert study.total == 6 * (3 + 10)
+
+
+def test_the_evaluation_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    """Its commands and its code, in the order of the page, in one folder."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    ran = 0
+    for language, block in re.findall(r"```(bash|python)\n(.*?)```", text, re.DOTALL):
+        if language == "python":
+            exec(compile(block, "docs/evaluation.md", "exec"), {})
+            ran += 1
+        for line in block.splitlines() if language == "bash" else ():
+            if words := shlex.split(line, comments=True):
+                assert words[0] == "gan-bench"
+                assert main([*words[1:], "device=cpu"]) == 0, capsys.readouterr().err
+                ran += 1
+    assert ran >= 9
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ def digits() -> SplitDataset:
     library's order) is a test image: a rule that no version of a shuffle can change.
     """
     splits = {name: functools.partial(_load, name) for name in ("train", "test")}
-    return SplitDataset("digits", (1, 8, 8), 10, splits)
+    return SplitDataset("digits", (1, 8, 8), 10, splits, stamp=lambda _: version("scikit-learn"))
 
 
 def _load(name: str) -> TensorSplit:

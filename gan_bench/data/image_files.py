@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 
 from gan_bench.data.decode import Preprocessing, UnreadableError, decode
-from gan_bench.data.loading import IN_MEMORY_LIMIT_MB, check_loading_options, load
+from gan_bench.data.loading import IN_MEMORY_LIMIT_MB, check_loading_options, file_dataset, load
 from gan_bench.data.sources import FolderSource, ZipSource, open_images
-from gan_bench.data.splits import FileSplit, Shape, SplitDataset
+from gan_bench.data.splits import FileSplit, Shape, SplitDataset, fingerprint
 from gan_bench.errors import DataError, require, unknown
 from gan_bench.interfaces import ImageSplit
 from gan_bench.registry import DATASETS
@@ -111,8 +110,9 @@ class ImageFilesDataset:
         root: Path,
         test_root: Path | None,
         preprocessing: Preprocessing,
-        load_split: Callable[[FileSplit], ImageSplit],
         *,
+        in_memory_limit_mb: int,
+        unreadable: str,
         test_fraction: float,
         labels: str,
     ) -> None:
@@ -121,7 +121,8 @@ class ImageFilesDataset:
         self._root = root
         self._test_root = test_root
         self._preprocessing = preprocessing
-        self._load = load_split
+        self._in_memory_limit_mb = in_memory_limit_mb
+        self._unreadable = unreadable
         self._test_fraction = test_fraction
         self._labels = labels
         self._made: dict[str, ImageSplit] = {}
@@ -168,12 +169,34 @@ class ImageFilesDataset:
             ConfigError: There is no such split.
             DataError: Files are missing, corrupt or of another size, or too few to hold some out.
         """
+        self._require(name)
+        if name not in self._made:
+            self._made[name] = load(
+                self._files(name),
+                in_memory_limit_mb=self._in_memory_limit_mb,
+                unreadable=self._unreadable,
+            )
+        return self._made[name]
+
+    def fingerprint(self, name: str) -> str:
+        """Return a hexadecimal digest that changes when the split's files or the options do.
+
+        Raises:
+            ConfigError: There is no such split.
+            DataError: The files are missing.
+        """
+        self._require(name)
+        roots = [self._tree.source]
+        if self._test_root is not None:
+            roots.append(open_tree(self._test_root, self._labels).source)
+        files = [[root.fingerprint(i) for i in range(len(root))] for root in roots]
+        options = [repr(self._preprocessing), self._test_fraction, self._labels, self._unreadable]
+        return fingerprint(name, [root.where for root in roots], files, options)
+
+    def _require(self, name: str) -> None:
         known = ["train", "test"] if self._test_root or self._test_fraction else ["train"]
         if name not in known:
             raise unknown(f"split of {self.name}", name, known)
-        if name not in self._made:
-            self._made[name] = self._load(self._files(name))
-        return self._made[name]
 
     def _files(self, name: str) -> FileSplit:
         tree, chosen = self._tree, np.ones(len(self._tree.source), dtype=bool)
@@ -251,7 +274,8 @@ def image_files(
         Path(root).expanduser(),
         Path(test_root).expanduser() if test_root else None,
         Preprocessing(channels, crop, crop_size, image_size, resize),
-        functools.partial(load, in_memory_limit_mb=in_memory_limit_mb, unreadable=unreadable),
+        in_memory_limit_mb=in_memory_limit_mb,
+        unreadable=unreadable,
         test_fraction=test_fraction,
         labels=labels,
     )
@@ -283,15 +307,14 @@ def celeba_hq(
             )
         return images
 
-    def make(name: str) -> ImageSplit:
+    def files(name: str) -> FileSplit:
         first_test = CELEBA_HQ_IMAGES - CELEBA_HQ_TEST
         chosen = {"train": range(first_test), "test": range(first_test, CELEBA_HQ_IMAGES)}[name]
         preprocessing = Preprocessing(crop="none", image_size=128, resize="box")
-        files = FileSplit(source(), preprocessing, (3, 128, 128), indices=chosen)
-        return load(files, in_memory_limit_mb=in_memory_limit_mb)
+        return FileSplit(source(), preprocessing, (3, 128, 128), indices=chosen)
 
-    splits = {name: functools.partial(make, name) for name in ("train", "test")}
-    return SplitDataset("celeba_hq", (3, 128, 128), None, splits)
+    names = ("train", "test")
+    return file_dataset("celeba_hq", (3, 128, 128), names, files, in_memory_limit_mb)
 
 
 def _few(names: tuple[str, ...]) -> str:

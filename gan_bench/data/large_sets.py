@@ -8,12 +8,11 @@ from pathlib import Path
 
 from gan_bench.data.decode import FILTERS, Preprocessing
 from gan_bench.data.lmdb_source import LmdbSource
-from gan_bench.data.loading import IN_MEMORY_LIMIT_MB, check_loading_options, load
+from gan_bench.data.loading import IN_MEMORY_LIMIT_MB, check_loading_options, file_dataset
 from gan_bench.data.sources import FolderSource, ZipSource
 from gan_bench.data.splits import FileSplit, SplitDataset
 from gan_bench.data.torchvision_sets import fetch, missing
 from gan_bench.errors import DataError, require
-from gan_bench.interfaces import ImageSplit
 from gan_bench.registry import DATASETS
 
 PARTITION = "list_eval_partition.txt"
@@ -42,14 +41,12 @@ def celeba(
     require(resize != "none", f"celeba is resized to 64; choose {', '.join(FILTERS[1:])}")
     places = [Path(root).expanduser() / "celeba", Path(root).expanduser()]
 
-    def make(name: str) -> ImageSplit:
+    def files(name: str) -> FileSplit:
         folder = _celeba_folder(places, download)
         names = _celeba_names(folder / PARTITION, CELEBA_SPLITS[name])
-        files = FileSplit(_celeba_source(folder, names), preprocessing, (3, 64, 64))
-        return load(files, in_memory_limit_mb=in_memory_limit_mb)
+        return FileSplit(_celeba_source(folder, names), preprocessing, (3, 64, 64))
 
-    splits = {name: functools.partial(make, name) for name in CELEBA_SPLITS}
-    return SplitDataset("celeba", (3, 64, 64), None, splits)
+    return file_dataset("celeba", (3, 64, 64), CELEBA_SPLITS, files, in_memory_limit_mb)
 
 
 def _celeba_folder(places: list[Path], download: bool) -> Path:
@@ -122,7 +119,7 @@ def lsun_bedroom(
             "lsun_bedroom", "bedroom_train_lmdb with its data.mdb", places, download=False
         )
 
-    def make(name: str) -> ImageSplit:
+    def files(name: str) -> FileSplit:
         first_test = len(source()) - LSUN_TEST
         if first_test <= 0:
             raise DataError(
@@ -131,8 +128,7 @@ def lsun_bedroom(
             )
         chosen = {"train": range(first_test), "test": range(first_test, len(source()))}[name]
         preprocessing = Preprocessing(crop="center_pad", crop_size=128)
-        files = FileSplit(source(), preprocessing, (3, 128, 128), indices=chosen)
-        return load(files, in_memory_limit_mb=in_memory_limit_mb)
+        return FileSplit(source(), preprocessing, (3, 128, 128), indices=chosen)
 
-    splits = {name: functools.partial(make, name) for name in ("train", "test")}
-    return SplitDataset("lsun_bedroom", (3, 128, 128), None, splits)
+    names = ("train", "test")
+    return file_dataset("lsun_bedroom", (3, 128, 128), names, files, in_memory_limit_mb)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gan_bench.data.decode import UnreadableError
-from gan_bench.data.splits import FileSplit, TensorSplit
+from gan_bench.data.splits import FileSplit, Shape, SplitDataset, TensorSplit
 from gan_bench.errors import DataError, GanBenchError, StorageError, require, unknown
 from gan_bench.files import cache_dir, digest, read_json, write_atomic, write_json
 
@@ -63,6 +64,27 @@ def load(
     bad = _unreadable_names(split)
     keep = np.array([split.name(index) not in bad for index in range(len(split))])
     return _without(split, keep) if bad else split
+
+
+def file_dataset(
+    name: str,
+    image_shape: Shape,
+    names: Iterable[str],
+    files: Callable[[str], FileSplit],
+    in_memory_limit_mb: int,
+) -> SplitDataset:
+    """Return a data set without labels whose splits are files; see `SplitDataset` and `load`."""
+
+    def make(split: str) -> TensorSplit | FileSplit:
+        return load(files(split), in_memory_limit_mb=in_memory_limit_mb)
+
+    return SplitDataset(
+        name,
+        image_shape,
+        None,
+        {split: functools.partial(make, split) for split in names},
+        stamp=lambda split: files(split).digest(),
+    )
 
 
 def _load_in_memory(split: FileSplit, unreadable: str) -> TensorSplit:

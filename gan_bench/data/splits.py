@@ -16,6 +16,7 @@ from torch import Tensor
 from gan_bench.data.decode import Preprocessing, decode
 from gan_bench.data.sources import ImageSource
 from gan_bench.errors import DataError, unknown
+from gan_bench.files import digest
 from gan_bench.interfaces import ImageSplit
 
 Shape = tuple[int, int, int]
@@ -175,6 +176,8 @@ class SplitDataset:
         image_shape: Shape,
         num_classes: int | None,
         splits: Mapping[str, Callable[[], ImageSplit]],
+        *,
+        stamp: Callable[[str], object] | None = None,
     ) -> None:
         """Hold what makes the splits.
 
@@ -183,11 +186,14 @@ class SplitDataset:
             image_shape: (C, H, W).
             num_classes: Number of classes, or None without labels.
             splits: Name of each split -> what makes it.
+            stamp: Given a split's name, returns what changes when its files do, without reading
+                their images; None if nothing can tell.
         """
         self.name = name
         self.image_shape = image_shape
         self.num_classes = num_classes
         self._makers = splits
+        self._stamp = stamp
         self._made: dict[str, ImageSplit] = {}
 
     def split(self, name: str) -> ImageSplit:
@@ -197,11 +203,34 @@ class SplitDataset:
             ConfigError: There is no such split; the message lists those that exist.
             DataError: Its files are missing or corrupt.
         """
-        if name not in self._makers:
-            raise unknown(f"split of {self.name}", name, self._makers)
+        self._require(name)
         if name not in self._made:
             self._made[name] = self._makers[name]()
         return self._made[name]
+
+    def fingerprint(self, name: str) -> str | None:
+        """Return a hexadecimal digest that changes when a split's files do; None if unknown.
+
+        No image is read for it. It depends on where the files lie: it tells whether something
+        that was found out about a split still holds, and nothing else.
+
+        Raises:
+            ConfigError: There is no such split.
+            DataError: Its files are missing.
+        """
+        self._require(name)
+        return None if self._stamp is None else fingerprint(self.name, name, self._stamp(name))
+
+    def _require(self, name: str) -> None:
+        if name not in self._makers:
+            raise unknown(f"split of {self.name}", name, self._makers)
+
+
+def fingerprint(*parts: object) -> str:
+    """Hash plain values and the version of the decoder, which moves pixels by a grey level."""
+    import PIL
+
+    return digest([PIL.__version__, *parts], length=32)
 
 
 def _label_bytes(labels: Tensor | None) -> bytes:

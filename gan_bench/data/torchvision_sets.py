@@ -17,6 +17,7 @@ from gan_bench.data.image_files import open_tree
 from gan_bench.data.loading import load
 from gan_bench.data.splits import FileSplit, SplitDataset, TensorSplit
 from gan_bench.errors import DataError
+from gan_bench.files import file_stamp
 from gan_bench.registry import DATASETS
 
 IDX_FILES = {
@@ -34,6 +35,7 @@ CIFAR10_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
+CIFAR10_BATCHES = "cifar-10-batches-py"
 CIFAR10_COUNTS = {"train": 50_000, "test": 10_000}
 
 
@@ -69,8 +71,7 @@ def mnist(*, root: str = "data", download: bool = False) -> SplitDataset:
     The four IDX files, plain or .gz, lie in ROOT/MNIST/raw (torchvision's layout), ROOT/mnist or
     ROOT itself. Their unpacked content must have the published MD5.
     """
-    load_split = functools.partial(_load_mnist, Path(root).expanduser(), download)
-    return _idx_set("mnist", load_split)
+    return _idx_set("mnist", _find_mnist, _read_mnist, Path(root).expanduser(), download)
 
 
 @DATASETS.register("fashion_mnist", source="Xiao et al. 2017, arXiv 1708.07747")
@@ -81,8 +82,8 @@ def fashion_mnist(*, root: str = "data", download: bool = False) -> SplitDataset
     ROOT/fashion_mnist or ROOT itself. No digest of the unpacked files is published; the number of
     images and that all classes are equally frequent are checked, which tells MNIST apart too.
     """
-    load_split = functools.partial(_load_fashion_mnist, Path(root).expanduser(), download)
-    return _idx_set("fashion_mnist", load_split)
+    base = Path(root).expanduser()
+    return _idx_set("fashion_mnist", _find_fashion_mnist, _read_fashion_mnist, base, download)
 
 
 @DATASETS.register("cifar10", source="Krizhevsky 2009")
@@ -93,9 +94,17 @@ def cifar10(*, root: str = "data", download: bool = False) -> SplitDataset:
     test as folders or zips of images with a sub-folder for each class, also under ROOT/cifar10.
     Labels follow the standard order, airplane to truck. The images' order differs between both.
     """
-    load_split = functools.partial(_load_cifar10, Path(root).expanduser(), download)
-    splits = {name: functools.partial(load_split, name) for name in ("train", "test")}
-    return SplitDataset("cifar10", (3, 32, 32), 10, splits)
+    find = functools.partial(_find_cifar10, Path(root).expanduser(), download)
+
+    def load_split(name: str) -> TensorSplit | FileSplit:
+        path = find(name)
+        is_batches = path.name == CIFAR10_BATCHES
+        return _load_batches(path.parent, name) if is_batches else _load_cifar10_files(path, name)
+
+    splits = {name: functools.partial(load_split, name) for name in CIFAR10_COUNTS}
+    return SplitDataset(
+        "cifar10", (3, 32, 32), 10, splits, stamp=lambda name: _tree_stamps(find(name))
+    )
 
 
 @DATASETS.register("svhn", source="Netzer et al. 2011, cropped digits")
@@ -105,25 +114,48 @@ def svhn(*, root: str = "data", download: bool = False) -> SplitDataset:
     train_32x32.mat, test_32x32.mat and extra_32x32.mat lie in ROOT or ROOT/svhn; torchvision
     checks their MD5. Labels are the digits.
     """
-    load_split = functools.partial(_load_svhn, Path(root).expanduser(), download)
+    find = functools.partial(_find_svhn, Path(root).expanduser(), download)
+
+    def load_split(name: str) -> TensorSplit:
+        return _load_svhn(find(name), name)
+
     splits = {name: functools.partial(load_split, name) for name in ("train", "test", "extra")}
-    return SplitDataset("svhn", (3, 32, 32), 10, splits)
+    return SplitDataset("svhn", (3, 32, 32), 10, splits, stamp=lambda name: file_stamp(find(name)))
 
 
-def _idx_set(name: str, load_split: Callable[[str], TensorSplit]) -> SplitDataset:
+def _idx_set(
+    name: str,
+    find: Callable[[Path, bool, str], list[Path]],
+    read: Callable[[list[Path], str], TensorSplit],
+    root: Path,
+    download: bool,
+) -> SplitDataset:
+    def load_split(split: str) -> TensorSplit:
+        return read(find(root, download, split), split)
+
     splits = {split: functools.partial(load_split, split) for split in IDX_FILES}
-    return SplitDataset(name, (1, 28, 28), 10, splits)
+    return SplitDataset(
+        name,
+        (1, 28, 28),
+        10,
+        splits,
+        stamp=lambda split: [file_stamp(path) for path in find(root, download, split)],
+    )
 
 
-def _load_mnist(root: Path, download: bool, split: str) -> TensorSplit:
+def _find_mnist(root: Path, download: bool, split: str) -> list[Path]:
     def fetch_files() -> None:
         from torchvision.datasets import MNIST
 
         MNIST(str(root), download=True)
 
     places = [root / "MNIST" / "raw", root / "mnist", root]
+    return _find_idx("mnist", split, places, fetch_files if download else None)
+
+
+def _read_mnist(paths: list[Path], split: str) -> TensorSplit:
     contents = {}
-    for path in _find_idx("mnist", split, places, fetch_files if download else None):
+    for path in paths:
         name = path.name.removesuffix(".gz")
         contents[path] = idx.read_bytes(path)
         if idx.md5(contents[path]) != MNIST_MD5[name]:
@@ -134,14 +166,17 @@ def _load_mnist(root: Path, download: bool, split: str) -> TensorSplit:
     return _idx_split(contents)
 
 
-def _load_fashion_mnist(root: Path, download: bool, split: str) -> TensorSplit:
+def _find_fashion_mnist(root: Path, download: bool, split: str) -> list[Path]:
     def fetch_files() -> None:
         from torchvision.datasets import FashionMNIST
 
         FashionMNIST(str(root), download=True)
 
     places = [root / "FashionMNIST" / "raw", root / "fashion_mnist", root]
-    paths = _find_idx("fashion_mnist", split, places, fetch_files if download else None)
+    return _find_idx("fashion_mnist", split, places, fetch_files if download else None)
+
+
+def _read_fashion_mnist(paths: list[Path], split: str) -> TensorSplit:
     loaded = _idx_split({path: idx.read_bytes(path) for path in paths})
     assert loaded.labels is not None
     count = IDX_COUNTS[split]
@@ -187,14 +222,15 @@ def _idx_split(contents: Mapping[Path, bytes]) -> TensorSplit:
     return TensorSplit(pixels[:, None], classes.to(torch.int64))
 
 
-def _load_cifar10(root: Path, download: bool, split: str) -> TensorSplit | FileSplit:
-    batches = [place for place in (root, root / "cifar10") if _has_batches(place)]
-    if batches:
-        return _load_batches(batches[0], split)
+def _find_cifar10(root: Path, download: bool, split: str) -> Path:
+    """Return the folder of batches, or the folder or zip of a split's images."""
+    for place in (root, root / "cifar10"):
+        if os.path.isdir(place / CIFAR10_BATCHES):
+            return place / CIFAR10_BATCHES
     for place in (root / "cifar10", root):  # the root may hold another set's "train"
         for path in (place / split, place / f"{split}.zip"):
             if os.path.exists(path):
-                return _load_cifar10_files(path, split)
+                return path
     if not download:
         places = [root, root / "cifar10"]
         raise missing("cifar10", f"cifar-10-batches-py, {split} or {split}.zip", places)
@@ -205,11 +241,12 @@ def _load_cifar10(root: Path, download: bool, split: str) -> TensorSplit | FileS
         CIFAR10(str(root), download=True)
 
     fetch("cifar10", fetch_files)
-    return _load_batches(root, split)
+    return root / CIFAR10_BATCHES
 
 
-def _has_batches(place: Path) -> bool:
-    return os.path.isdir(place / "cifar-10-batches-py")
+def _tree_stamps(path: Path) -> list[object]:
+    files = sorted(each for each in path.rglob("*") if each.is_file()) or [path]
+    return [file_stamp(each) for each in files]
 
 
 def _load_batches(root: Path, split: str) -> TensorSplit:
@@ -241,7 +278,7 @@ def _load_cifar10_files(path: Path, split: str) -> TensorSplit | FileSplit:
     return load(FileSplit(tree.source, preprocessing, (3, 32, 32), labels=labels))
 
 
-def _load_svhn(root: Path, download: bool, split: str) -> TensorSplit:
+def _find_svhn(root: Path, download: bool, split: str) -> Path:
     from torchvision.datasets import SVHN
 
     file = f"{split}_32x32.mat"
@@ -252,12 +289,16 @@ def _load_svhn(root: Path, download: bool, split: str) -> TensorSplit:
             raise missing("svhn", file, places)
         fetch("svhn", lambda: SVHN(str(root), split=split, download=True))
         present = [root]
+    return present[0] / file
+
+
+def _load_svhn(path: Path, split: str) -> TensorSplit:
+    from torchvision.datasets import SVHN
+
     try:
-        loaded = SVHN(str(present[0]), split=split)
+        loaded = SVHN(str(path.parent), split=split)
     except (RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(
-            f"{present[0] / file} is corrupt ({reason}); remove it and get it again"
-        ) from None
+        raise DataError(f"{path} is corrupt ({reason}); remove it and get it again") from None
     pixels = torch.from_numpy(np.ascontiguousarray(loaded.data))
     return TensorSplit(pixels, torch.from_numpy(loaded.labels.astype(np.int64)))

@@ -28,12 +28,14 @@ from torch.nn import functional
 
 from gan_bench.errors import ConfigError, DataError, StorageError
 from gan_bench.evaluation.features import chunks, full_float32
-from gan_bench.files import cache_dir, digest, write_bytes, write_json
+from gan_bench.evaluation.identity import identify
+from gan_bench.evaluation.sources import split_source
+from gan_bench.files import cache_dir, computed_once, digest, write_bytes, write_json
 from gan_bench.interfaces import Dataset, ImageSplit
 
 _LOG = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 _CHUNK = 256
 
 
@@ -113,10 +115,10 @@ class ClassifierExtractor:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Extract features (N, d) and logits (N, K), float32 on the CPU.
+        """Extract features (N, d) and logits (N, K), float32.
 
         Args:
-            images: uint8 (N, C, H, W) of the data set's shape.
+            images: uint8, or float32 from 0 to 255 (N, C, H, W) of the data set's shape.
 
         Raises:
             DataError: The images have another shape than the data set's.
@@ -129,8 +131,8 @@ class ClassifierExtractor:
         with full_float32(self.device):
             for chunk in chunks(images, _CHUNK):
                 first, second = self._network(_scale(chunk.to(self.device)))
-                features.append(first.cpu())
-                logits.append(second.cpu())
+                features.append(first)
+                logits.append(second)
         return torch.cat(features), torch.cat(logits)
 
 
@@ -153,8 +155,7 @@ def build_classifier(
         ConfigError: The data set has no labels or its images are smaller than 8 pixels.
     """
     recipe = recipe or Recipe()
-    train, test = dataset.split("train"), dataset.split("test")
-    if dataset.num_classes is None or train.labels is None or test.labels is None:
+    if dataset.num_classes is None:
         raise ConfigError(
             f"extractor classifier:{name} needs labels, and data set {name} has none; "
             "choose extractor=inception or the classifier of a labelled set"
@@ -170,25 +171,37 @@ def build_classifier(
             "recipe": asdict(recipe),
             "shape": dataset.image_shape,
             "classes": dataset.num_classes,
-            "train": train.digest(),
-            "test": test.digest(),
-            "labels": state_digest({"train": train.labels, "test": test.labels}),
+            # a split's digest covers its labels
+            "train": identify(split_source(dataset, "train")).digest,
+            "test": identify(split_source(dataset, "test")).digest,
         }
     )
     folder = cache_dir() / "extractors" / key
+    path = folder / "classifier.pt"
     # the layers draw initial weights from the global generator, which is the caller's
     with torch.random.fork_rng(devices=[]):
         network = SmallConvNet(dataset.image_shape, dataset.num_classes, recipe)
-    accuracy = _load(folder / "classifier.pt", network)
+    accuracy = _load(path, network)
     if accuracy is None:
-        _LOG.info("training the classifier of %s, once; it is kept in %s", name, folder)
-        fit(network, train, recipe)
-        accuracy = score(network, test)
-        _LOG.info("classifier of %s: test accuracy %.1f%%", name, 100 * accuracy)
-        _save(folder, network, accuracy, name)
+        with computed_once(path):  # of processes that start together, one trains
+            accuracy = _load(path, network)
+            if accuracy is None:
+                accuracy = _train(network, dataset, recipe, name, folder)
     return ClassifierExtractor(
         network, name, dataset.image_shape, test_accuracy=accuracy, device=device
     )
+
+
+def _train(
+    network: SmallConvNet, dataset: Dataset, recipe: Recipe, name: str, folder: Path
+) -> float:
+    """Train a classifier, keep it in a folder and return its test accuracy."""
+    _LOG.info("training the classifier of %s, once; it is kept in %s", name, folder)
+    fit(network, dataset.split("train"), recipe)
+    accuracy = score(network, dataset.split("test"))
+    _LOG.info("classifier of %s: test accuracy %.1f%%", name, 100 * accuracy)
+    _save(folder, network, accuracy, name)
+    return accuracy
 
 
 def fit(network: SmallConvNet, train: ImageSplit, recipe: Recipe) -> None:

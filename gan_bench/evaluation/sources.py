@@ -6,9 +6,9 @@ flattened, since each of these would change the figures.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
@@ -18,19 +18,32 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gan_bench.data.image_files import open_tree
 from gan_bench.errors import ConfigError, DataError
+from gan_bench.evaluation.npz import read_images
+from gan_bench.evaluation.statistics import Batch
+from gan_bench.files import digest, file_stamp
+from gan_bench.interfaces import Dataset
 
-Sampler: TypeAlias = Callable[[int], Tensor]
-"""Asked for n images, it returns uint8 (n, C, H, W)."""
+Sampler: TypeAlias = "Callable[[int], Tensor | tuple[Tensor, Tensor]]"
+"""Asked for n images, it returns uint8 (n, C, H, W), or these and their classes (n,)."""
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 # only these of PIL's decoders are tried: some of the others run external programs
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF")
 _BLOCK = 512
 
 
 class ImageSource(Protocol):
-    """Images by position; every `gan_bench.interfaces.ImageSplit` is one."""
+    """Images by position; every `gan_bench.interfaces.ImageSplit` is one.
+
+    A source whose files tell whether they have changed has `fingerprint() -> str` too: its digest
+    is then remembered, and the images aren't read for it again.
+    """
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Classes, int64 (N,), or None."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -49,17 +62,25 @@ Images: TypeAlias = "ImageSource | Tensor | npt.NDArray[Any] | str | Path"
 
 
 class TensorSource:
-    """Images in memory."""
+    """Images in memory: uint8, or float32 from 0 to 255 where that is allowed."""
 
-    def __init__(self, images: Tensor, *, what: str = "images") -> None:
-        """Hold uint8 (N, C, H, W); `what` names them in the DataError for anything else."""
-        self._images = checked(images, what)
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        *,
+        what: str = "images",
+        dtype: torch.dtype = torch.uint8,
+    ) -> None:
+        """Hold (N, C, H, W); `what` names them in the DataError for anything else."""
+        self._images = checked(images, what, dtype)
+        self.labels = None if labels is None else labels.to("cpu", torch.int64)
 
     def __len__(self) -> int:
         return len(self._images)
 
     def images(self, indices: Sequence[int] | Tensor) -> Tensor:
-        """Return images by position, uint8 (n, C, H, W) on the CPU."""
+        """Return images by position (n, C, H, W) on the CPU."""
         return self._images[torch.as_tensor(indices, dtype=torch.int64)].cpu()
 
     def digest(self) -> str:
@@ -68,30 +89,27 @@ class TensorSource:
 
 
 class FileSource:
-    """Encoded images in a folder (with its subfolders) or a zip, in the order of their names."""
+    """Encoded images in a folder (with its sub-folders) or a zip, in the order of their names."""
 
     def __init__(self, path: Path) -> None:
-        """List the images.
+        """List the images; those in sub-folders have these as classes.
 
         Raises:
             DataError: There are none, or the zip can't be read.
         """
-        self.path = path
-        self._zip: zipfile.ZipFile | None = None
-        if path.is_dir():
-            found = [each.relative_to(path).as_posix() for each in path.rglob("*")]
-        else:
-            try:
-                self._zip = zipfile.ZipFile(path)
-                found = self._zip.namelist()
-            except (zipfile.BadZipFile, OSError) as error:
-                raise DataError(f"{path} can't be read as a zip: {error}") from None
-        self._names = sorted(name for name in found if _is_image(name))
-        if not self._names:
-            raise DataError(f"{path} holds no images ({', '.join(sorted(_SUFFIXES))})")
+        try:
+            self._tree = open_tree(path)
+        except DataError:  # sub-folders that are no classes
+            self._tree = open_tree(path, labels="none")
+        self._files = self._tree.source
+
+    @functools.cached_property
+    def labels(self) -> Tensor | None:
+        """Classes by sorted name of the sub-folder, int64 (N,), or None."""
+        return self._tree.labels(self._tree.classes)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._files)
 
     def images(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Return images by position, uint8 (n, C, H, W) on the CPU.
@@ -102,11 +120,11 @@ class FileSource:
         """
         pixels: list[Tensor] = []
         for index in indices:
-            name = self._names[int(index)]
-            image = _decode(self._read(name), f"{self.path}/{name}")
+            where = self._files.path_of(int(index))
+            image = _decode(self._files.read(int(index)), where)
             if pixels and image.shape != pixels[0].shape:
                 raise DataError(
-                    f"{self.path}/{name} is {tuple(image.shape)} where others are "
+                    f"{where} is {tuple(image.shape)} where others are "
                     f"{tuple(pixels[0].shape)}; all images must have one size and colour mode"
                 )
             pixels.append(image)
@@ -116,29 +134,76 @@ class FileSource:
         """Hash shape and pixels (SHA-256), whatever the files are called."""
         return _content_digest(self)
 
-    def _read(self, name: str) -> bytes:
-        try:
-            return (self.path / name).read_bytes() if self._zip is None else self._zip.read(name)
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise DataError(f"{self.path}/{name} can't be read: {error}") from None
+    def fingerprint(self) -> str:
+        """Hash the files' names, sizes and checksums or times of change, without reading them."""
+        lines = [self._files.fingerprint(position) for position in range(len(self))]
+        return digest([str(self._files.where), lines], length=32)
 
 
-def open_source(images: object, what: str) -> ImageSource:
+class LazySource:
+    """A source that is opened when something of it is wanted that isn't remembered."""
+
+    def __init__(self, fingerprint: str, make: Callable[[], ImageSource]) -> None:
+        """Hold what makes it, and a digest that changes when it would."""
+        self._fingerprint = fingerprint
+        self._make = make
+
+    @functools.cached_property
+    def _made(self) -> ImageSource:
+        return self._make()
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Classes, int64 (N,), or None."""
+        return self._made.labels
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def images(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """Return images by position, uint8 (n, C, H, W) on the CPU."""
+        return self._made.images(indices)
+
+    def digest(self) -> str:
+        """Return the digest of the content."""
+        return self._made.digest()
+
+    def fingerprint(self) -> str:
+        """Return what changes when the files do."""
+        return self._fingerprint
+
+
+def split_source(dataset: Dataset, name: str) -> ImageSource:
+    """Return a split, not read yet if the data set can tell whether its files have changed.
+
+    Raises:
+        ConfigError: There is no such split.
+        DataError: Its files are missing or corrupt.
+    """
+    tell = getattr(dataset, "fingerprint", None)
+    stamp = None if tell is None else tell(name)
+    if stamp is None:
+        return dataset.split(name)
+    return LazySource(stamp, lambda: dataset.split(name))
+
+
+def open_source(images: object, what: str, dtype: torch.dtype = torch.uint8) -> ImageSource:
     """Open one side's images.
 
     Args:
         images: uint8 tensor or array (N, C, H, W), an ImageSplit, or the path of a folder, a zip
             or an .npz.
         what: "generated" or "reference", for the error line.
+        dtype: What a tensor must be: uint8, or float32 from 0 to 255.
 
     Raises:
         ConfigError: It is none of these.
-        DataError: It is missing, unreadable, or not uint8 (N, C, H, W).
+        DataError: It is missing, unreadable, or not (N, C, H, W).
     """
-    if isinstance(images, Tensor):
-        return TensorSource(images, what=f"{what} images")
     if isinstance(images, np.ndarray):
-        return TensorSource(_from_array(images, f"{what} images"), what=f"{what} images")
+        images = torch.from_numpy(np.array(images))  # a copy: the array may be read-only
+    if isinstance(images, Tensor):
+        return TensorSource(images, what=f"{what} images", dtype=dtype)
     if isinstance(images, (str, Path)):
         return _open_path(Path(images).expanduser(), what)
     if all(hasattr(images, name) for name in ("images", "digest", "__len__")):
@@ -151,18 +216,28 @@ def open_source(images: object, what: str) -> ImageSource:
 
 
 def batches(
-    source: ImageSource, indices: npt.NDArray[np.int64], batch_size: int, what: str
-) -> Iterator[Tensor]:
+    source: ImageSource,
+    indices: npt.NDArray[np.int64],
+    batch_size: int,
+    what: str,
+    *,
+    labels: bool = False,
+) -> Iterator[Batch]:
     """Yield the chosen images in batches, each checked; all have the first one's shape."""
     shape = None
+    classes = source.labels if labels else None
     for start in range(0, len(indices), batch_size):
         chosen = torch.from_numpy(indices[start : start + batch_size])
-        images = checked(source.images(chosen), f"{what} images")
+        images = source.images(chosen)
+        if images.dtype != torch.float32:  # a tensor's own, checked when it was opened
+            images = checked(images, f"{what} images")
         shape = _same_shape(images, shape, what)
-        yield images
+        yield Batch(images, None if classes is None else classes[chosen])
 
 
-def draw(sampler: Sampler, count: int, batch_size: int) -> Iterator[Tensor]:
+def draw(
+    sampler: Sampler, count: int, batch_size: int, dtype: torch.dtype = torch.uint8
+) -> Iterator[Batch]:
     """Yield batches of a sampler until `count` images are drawn; a surplus is dropped.
 
     Raises:
@@ -171,24 +246,37 @@ def draw(sampler: Sampler, count: int, batch_size: int) -> Iterator[Tensor]:
     shape = None
     drawn = 0
     while drawn < count:
-        images = checked(sampler(min(batch_size, count - drawn)), "images of the sampler")
+        found = sampler(min(batch_size, count - drawn))
+        images, labels = found if isinstance(found, tuple) else (found, None)
+        images = checked(images, "images of the sampler", dtype)
         shape = _same_shape(images, shape, "generated")
         images = images[: count - drawn].cpu()
+        if labels is not None:
+            labels = labels[: len(images)].to("cpu", torch.int64)
         drawn += len(images)
-        yield images
+        yield Batch(images, labels)
 
 
-def checked(images: object, what: str) -> Tensor:
-    """Return the images if they are uint8 (N, C, H, W) with N > 0; DataError otherwise."""
+def checked(images: object, what: str, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """Return the images if they are (N, C, H, W) with N > 0; DataError otherwise.
+
+    They must be uint8, or, where `dtype` says so, float32 from 0 to 255.
+    """
     if not isinstance(images, Tensor):
         raise DataError(f"{what} must be a uint8 tensor (N, C, H, W), not {type(images).__name__}")
-    if images.dtype != torch.uint8:
-        raise DataError(
-            f"{what} must be uint8 from 0 to 255, not {str(images.dtype).removeprefix('torch.')}; "
-            "scale, round and convert them first"
-        )
     if images.ndim != 4 or not len(images):
         raise DataError(f"{what} must be (N, C, H, W) with N > 0, not {tuple(images.shape)}")
+    if images.dtype != dtype:
+        wanted, found = (str(each).removeprefix("torch.") for each in (dtype, images.dtype))
+        how = "scale, round and convert" if dtype == torch.uint8 else "don't round"
+        raise DataError(f"{what} must be {wanted} from 0 to 255, not {found}; {how} them first")
+    if dtype == torch.float32:
+        low, high = float(images.min()), float(images.max())
+        if not (low >= 0.0 and 1.0 < high <= 255.0):
+            raise DataError(
+                f"{what} must be float32 from 0 to 255, not from {low:.3g} to {high:.3g}; "
+                "scale them first"
+            )
     return images
 
 
@@ -200,45 +288,18 @@ def _same_shape(images: Tensor, shape: torch.Size | None, what: str) -> torch.Si
     return images.shape[1:]
 
 
-def _from_array(array: npt.NDArray[Any], what: str) -> Tensor:
-    if array.dtype != np.uint8:
-        raise DataError(
-            f"{what} must be uint8 from 0 to 255, not {array.dtype}; "
-            "scale, round and convert them first"
-        )
-    return torch.from_numpy(np.array(array))  # a copy: the array may be read-only
-
-
 def _open_path(path: Path, what: str) -> ImageSource:
     if path.is_dir() or path.suffix.lower() == ".zip" and path.is_file():
         return FileSource(path)
     if path.suffix.lower() == ".npz" and path.is_file():
-        return TensorSource(_read_npz(path), what=str(path))
+
+        def read() -> ImageSource:
+            return TensorSource(*read_images(path), what=str(path))
+
+        return LazySource(digest(["npz", file_stamp(path)], length=32), read)
     if not path.exists():
         raise DataError(f"{what} images: {path} does not exist")
     raise ConfigError(f"{what} images: {path} is neither a folder, nor a .zip, nor an .npz")
-
-
-def _read_npz(path: Path) -> Tensor:
-    """Read the images of an .npz: its only array, or the one called images or arr_0."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            names = content.files
-            chosen = [name for name in ("images", "arr_0") if name in names] or names
-            if len(chosen) != 1 and not {"images", "arr_0"} & set(names):
-                raise DataError(f"{path} must hold one array, or one called images or arr_0")
-            array = content[chosen[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} can't be read as an .npz of images: {error}") from None
-    if array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
-        array = array.transpose(0, 3, 1, 2)  # the layout of the ADM sample files
-    return _from_array(np.ascontiguousarray(array), str(path))
-
-
-def _is_image(name: str) -> bool:
-    parts = name.split("/")
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and Path(name).suffix.lower() in _SUFFIXES
 
 
 def _decode(data: bytes, where: str) -> Tensor:
@@ -261,7 +322,7 @@ def _decode(data: bytes, where: str) -> Tensor:
 
 def _content_digest(source: ImageSource) -> str:
     sha = hashlib.sha256()
-    for images in batches(source, np.arange(len(source)), _BLOCK, "reference"):
-        sha.update(repr(tuple(images.shape[1:])).encode())
-        sha.update(images.contiguous().numpy().tobytes())
+    for batch in batches(source, np.arange(len(source)), _BLOCK, "reference"):
+        sha.update(repr(tuple(batch.images.shape[1:])).encode())
+        sha.update(batch.images.contiguous().numpy().tobytes())
     return sha.hexdigest()

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gan_bench.config import Config, OptimizerConfig
 from gan_bench.data.stream import BatchStream
 from gan_bench.errors import CheckpointError
 from gan_bench.interfaces import Dataset
 from gan_bench.registry import ARCHITECTURES, LOSSES, NORMALIZERS, REGULARIZERS
+from gan_bench.schema import Config, OptimizerConfig
 from gan_bench.training.step import Game, discriminator_step, generator_step
 
 

@@ -63,7 +63,7 @@ def test_every_kind_of_source_gives_the_same_images(tmp_path: Path, channels: in
     for source in sources:
         assert len(source) == 7
         assert torch.equal(source.images([0, 6, 3]), by_name[[0, 6, 3]])
-        found = list(batches(source, np.arange(7), 3, "generated"))
+        found = [each.images for each in batches(source, np.arange(7), 3, "generated")]
         assert [len(each) for each in found] == [3, 3, 1]
         assert torch.equal(torch.cat(found), by_name)
     assert len({source.digest() for source in sources}) == 1
@@ -132,7 +132,7 @@ def _npz(**arrays: Any) -> Maker:
         (lambda folder: folder / "none", DataError, "does not exist"),
         (lambda folder: folder, DataError, "holds no images"),
         (_file("a.tar", b""), ConfigError, "neither a folder"),
-        (_file("a.zip", b"no zip"), DataError, "can't be read as a zip"),
+        (_file("a.zip", b"no zip"), DataError, "neither a folder nor a readable zip"),
         (_file("a.npz", b"no zip"), DataError, "can't be read as an .npz"),
         (_npz(x=np.zeros(3), y=np.zeros(3)), DataError, "one array"),
         (_npz(x=np.array([{}])), DataError, "can't be read as an .npz"),
@@ -161,7 +161,7 @@ def test_sizes_that_differ_between_batches_are_told(tmp_path: Path) -> None:
 def test_a_file_that_disappears_is_named(tmp_path: Path) -> None:
     source = open_source(save(tmp_path, images(2)), "generated")
     (tmp_path / "class1" / "001.png").unlink()
-    with pytest.raises(DataError, match="class1/001.png can't be read"):
+    with pytest.raises(DataError, match="class1/001.png is unreadable"):
         source.images([1])
 
 
@@ -172,9 +172,35 @@ def test_a_sampler_is_asked_until_there_are_enough() -> None:
         asked.append(count)
         return images(3)
 
-    found = list(draw(sampler, 8, 4))
+    found = [each.images for each in draw(sampler, 8, 4)]
     assert asked == [4, 4, 2]
     assert [len(each) for each in found] == [3, 3, 2]
+
+
+def test_classes_come_from_folders_files_and_samplers(tmp_path: Path) -> None:
+    pixels = images(4)
+    labels = torch.tensor([0, 1, 0, 1])
+    np.savez(tmp_path / "a.npz", arr_0=pixels.numpy(), arr_1=labels.numpy())
+    folder = save(tmp_path / "folder", pixels)  # class0/ before class1/
+    for path, expected in ((tmp_path / "a.npz", labels), (folder, torch.tensor([0, 0, 1, 1]))):
+        source = open_source(path, "generated")
+        (batch,) = batches(source, np.arange(4), 9, "generated", labels=True)
+        assert torch.equal(batch.labels, expected)
+    (batch,) = draw(lambda count: (pixels, labels), 3, 9)
+    assert torch.equal(batch.labels, labels[:3])
+    # sub-folders that are splits are no classes
+    nested = save(tmp_path / "nested" / "test", images(2)).parent
+    Image.new("RGB", (8, 9)).save(nested / "stray.png")
+    assert open_source(nested, "generated").labels is None
+
+
+def test_unquantized_images_must_be_on_the_scale_of_pixels() -> None:
+    pixels = images().float() / 3
+    (batch,) = draw(lambda count: pixels, 7, 9, torch.float32)
+    assert torch.equal(batch.images, pixels)
+    for wrong in (pixels / 255, pixels - 5, pixels * 4, images()):
+        with pytest.raises(DataError, match="float32 from 0 to 255"):
+            list(draw(lambda count, wrong=wrong: wrong, 7, 9, torch.float32))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from gan_bench.evaluation.metrics import (  # noqa: F401
     fid,
     inception_score,
+    intra_fid,
     kid,
     ms_ssim,
     precision_recall,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -10,23 +11,35 @@ from gan_bench.errors import DataError
 from gan_bench.evaluation.statistics import Array, FeatureStatistics, Needs
 
 
-class Metric(Protocol):
+class Metric(ABC):
     """A registered metric: it says what it needs and turns that into figures.
 
     What it returns under one of `figures` is a result, whose key gets the extractor's suffix;
-    what else it returns are the settings that it used in fact (`kid_subset_size`).
+    what else it returns are figures that depend on no extractor (`ms_ssim`), or the settings that
+    it used in fact (`kid_subset_size`).
     """
 
-    @property
-    def needs(self) -> Needs:
-        """What has to be collected."""
-        ...
+    needs: Needs
+    """What has to be collected."""
+    figures: tuple[str, ...] = ()
+    """Keys that get the extractor's suffix."""
 
-    @property
-    def figures(self) -> tuple[str, ...]:
-        """Keys that get the extractor's suffix."""
-        ...
+    def check(  # noqa: B027  (most metrics have nothing to refuse)
+        self, n_real: int | None, n_fake: int, shape: tuple[int, int, int] | None
+    ) -> None:
+        """Refuse what the data can't support, before anything is computed.
 
+        Args:
+            n_real: Number of real images; None without a reference, or if a statistics file
+                doesn't say it.
+            n_fake: Number of generated images.
+            shape: (C, H, W) of the images; None if nothing tells it beforehand.
+
+        Raises:
+            DataError: There are too few images, or they are too small.
+        """
+
+    @abstractmethod
     def __call__(
         self,
         real: FeatureStatistics | None,
@@ -43,11 +56,10 @@ class Metric(Protocol):
         Raises:
             DataError: There are too few images for the figure.
         """
-        ...
 
 
 def both_features(real: FeatureStatistics | None, fake: FeatureStatistics) -> tuple[Array, Array]:
-    """Return the features of both sides, float64 (n, d) each.
+    """Return the features of both sides, float32 (n, d) each.
 
     Raises:
         DataError: One side's features were not collected, or their sizes differ.
@@ -59,4 +71,4 @@ def both_features(real: FeatureStatistics | None, fake: FeatureStatistics) -> tu
             f"features of {real.features.shape[1]} and of {fake.features.shape[1]} numbers "
             "can't be compared"
         )
-    return real.features.astype(np.float64), fake.features.astype(np.float64)
+    return real.features, fake.features

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from gan_bench.errors import DataError
-from gan_bench.evaluation.statistics import FeatureStatistics, Needs, frechet_distance
+from gan_bench.evaluation.frechet import frechet_distance
+from gan_bench.evaluation.metrics.base import Metric
+from gan_bench.evaluation.statistics import FeatureStatistics, Needs
 from gan_bench.registry import METRICS
 
 
 @METRICS.register("fid", source="Heusel et al. 2017, arXiv 1706.08500, eq. 6")
-class FrechetDistance:
+class FrechetDistance(Metric):
     """Fréchet distance of Gaussians fitted to real and generated features; lower is better.
 
     Biased upward for small samples: figures compare at equal numbers of images only.
@@ -26,8 +28,8 @@ class FrechetDistance:
         rng: np.random.Generator,
     ) -> dict[str, float]:
         """Return {"fid": distance >= 0}; see `Metric`."""
-        if real is None or real.mean is None or real.covariance is None:
+        if real is None or real.gaussian is None:
             raise DataError("fid needs the moments of real images")
-        if fake.mean is None or fake.covariance is None:
+        if fake.gaussian is None:
             raise DataError("fid needs the moments of generated images")
-        return {"fid": frechet_distance(real.mean, real.covariance, fake.mean, fake.covariance)}
+        return {"fid": frechet_distance(real.gaussian, fake.gaussian)}

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from gan_bench.errors import DataError, require
+from gan_bench.evaluation.metrics.base import Metric
 from gan_bench.evaluation.statistics import FeatureStatistics, Needs
 from gan_bench.registry import METRICS
 
@@ -15,7 +16,7 @@ MIN_PER_SPLIT = 10
 @METRICS.register(
     "inception_score", aliases=("is",), source="Salimans et al. 2016, arXiv 1606.03498, section 4"
 )
-class InceptionScore:
+class InceptionScore(Metric):
     """exp of the mean divergence of each image's class prediction from their mean; 1 to K.
 
     With fewer than 10 images a split, all images are one split; `is_splits` tells.

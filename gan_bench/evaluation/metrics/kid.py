@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from gan_bench.errors import DataError, require
-from gan_bench.evaluation.metrics.base import both_features
+from gan_bench.evaluation.metrics.base import Metric, both_features
 from gan_bench.evaluation.statistics import Array, FeatureStatistics, Needs
 from gan_bench.registry import METRICS
 
 
 @METRICS.register("kid", source="Bińkowski et al. 2018, arXiv 1801.01401, section 4")
-class KernelDistance:
+class KernelDistance(Metric):
     """Unbiased squared MMD under the kernel (x.y/d + 1)^3, over random subsets; lower is better.
 
     Unbiased, so it can be slightly below 0. A subset is at most half of the smaller side:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gan_bench.errors import DataError, require
+from gan_bench.evaluation.metrics.base import Metric
 from gan_bench.evaluation.statistics import FeatureStatistics, Needs
 from gan_bench.registry import METRICS
 
@@ -34,7 +35,7 @@ _CHUNK_VALUES = 2_000_000
 
 
 @METRICS.register("ms_ssim", source="Wang et al. 2003; Odena et al. 2017, arXiv 1610.09585")
-class MultiScaleSimilarity:
+class MultiScaleSimilarity(Metric):
     """Mean MS-SSIM of random pairs of generated images; 0 to 1, lower is more diverse.
 
     `ms_ssim_protocol` tells scales, pairs and images used. No extractor takes part.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gan_bench.errors import DataError, require
-from gan_bench.evaluation.metrics.base import both_features
+from gan_bench.evaluation.metrics.base import Metric, both_features
 from gan_bench.evaluation.statistics import Array, FeatureStatistics, Needs
 from gan_bench.registry import METRICS
 
@@ -15,7 +15,7 @@ _ROWS = 1000
 @METRICS.register(
     "precision_recall", source="Kynkäänniemi et al. 2019, arXiv 1904.06991, section 2"
 )
-class PrecisionRecall:
+class PrecisionRecall(Metric):
     """Shares of generated images near real ones, and of real near generated ones; 0 to 1.
 
     "Near" is within the distance of some image of the other side to its k-th neighbour there.
