@@ -1,4 +1,4 @@
-"""The evaluator beside torch-fidelity, in one run on the same data: `python -m benchmarks.evaluation`.
+"""The evaluator beside other libraries, on the same data: `python -m benchmarks.evaluation`.
 
 Prints ratios (times faster than the other), the extractor's share of the machine's matrix rate,
 and peak memory. Parts can be chosen: `python -m benchmarks.evaluation fid inception memory`.
@@ -190,8 +190,8 @@ class Projection:
 def sampler(n):
     return torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8)
 
-evaluate(sampler, sampler(3000), metrics=["fid"], extractor=Projection(), n_generated=int(sys.argv[1]),
-         cache=False)
+evaluate(sampler, sampler(3000), metrics=["fid"], extractor=Projection(), cache=False,
+         n_generated=int(sys.argv[1]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

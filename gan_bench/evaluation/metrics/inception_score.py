@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 
 from gan_bench.errors import DataError, require
 from gan_bench.evaluation.metrics.base import Metric
-from gan_bench.evaluation.statistics import FeatureStatistics, Needs
+from gan_bench.evaluation.statistics import Array, FeatureStatistics, Needs
 from gan_bench.registry import METRICS
 
 MIN_PER_SPLIT = 10
@@ -19,11 +19,12 @@ MIN_PER_SPLIT = 10
 class InceptionScore(Metric):
     """exp of the mean divergence of each image's class prediction from their mean; 1 to K.
 
-    With fewer than 10 images a split, all images are one split; `is_splits` tells.
+    With fewer than 10 images a split, all are one split, and the figure has another name:
+    `is_mean_1split`.
     """
 
     needs = Needs(logits=True)
-    figures = ("is_mean", "is_std")
+    figures = ("is_mean", "is_std", "is_mean_1split")
 
     def __init__(self, *, splits: int = 10) -> None:
         """Set it up.
@@ -43,23 +44,29 @@ class InceptionScore(Metric):
         """Return is_mean, is_std (population deviation over splits) and is_splits."""
         if fake.logits is None or len(fake.logits) < 2:
             raise DataError("the inception score needs the logits of 2 images or more")
+        if not fake.logits.shape[1]:
+            raise DataError(
+                "the inception score needs class scores, and this extractor gives none: leave it "
+                "out, or choose extractor=inception"
+            )
         count = len(fake.logits)
-        splits = self.splits if count >= MIN_PER_SPLIT * self.splits else 1
         # images may come sorted by class, which would make each split a class
-        logits = fake.logits[rng.permutation(count)].astype(np.float64)
-        log_p = log_softmax(logits, axis=1)
+        logits = fake.logits[rng.permutation(count)]
+        if count < MIN_PER_SPLIT * self.splits:
+            return {"is_mean_1split": _score(logits), "is_splits": 1}
         scores = [
-            _score(log_p[part * count // splits : (part + 1) * count // splits])
-            for part in range(splits)
+            _score(logits[part * count // self.splits : (part + 1) * count // self.splits])
+            for part in range(self.splits)
         ]
         return {
             "is_mean": float(np.mean(scores)),
             "is_std": float(np.std(scores)),
-            "is_splits": splits,
+            "is_splits": self.splits,
         }
 
 
-def _score(log_p: np.ndarray) -> float:
+def _score(logits: Array) -> float:
+    log_p = log_softmax(logits.astype(np.float64), axis=1)
     p = np.exp(log_p)
     marginal = p.mean(axis=0)
     # where no image gives a class any probability, its term is 0 log 0 = 0
