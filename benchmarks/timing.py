@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Comparison:
-    """Median seconds of ours and of the other library, taken in turns."""
+    """Median seconds of ours and of the other library."""
 
     what: str
     against: str
@@ -44,11 +44,16 @@ def compare(
     theirs: Callable[[], Any],
     *,
     repeats: int = 5,
-    warm: bool = True,
 ) -> Comparison:
-    """Time both in turns, after one call each that doesn't count (`warm`)."""
-    if warm:
-        ours(), theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
-    mine, other = zip(*pairs, strict=True)
+    """Time both, after one call each that doesn't count.
+
+    Calls are repeated in two rounds of each, not one by one: what one library's threads do after a
+    call (they wait busily for more) slows the other's first call down.
+    """
+    mine: list[float] = []
+    other: list[float] = []
+    for _ in range(2):
+        for call, found in ((ours, mine), (theirs, other)):
+            call()
+            found += [seconds(call) for _ in range(repeats)]
     return Comparison(what, against, statistics.median(mine), statistics.median(other))

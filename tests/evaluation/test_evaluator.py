@@ -108,7 +108,7 @@ def test_figures_order_good_and_bad(extractor: Extractor) -> None:
 
 
 def test_every_kind_of_input_gives_the_same_figures(tmp_path: Path, extractor: Extractor) -> None:
-    images = generated(60)
+    images = generated(100)
     folder = tmp_path / "folder"
     folder.mkdir()
     for index, image in enumerate(images):
@@ -128,7 +128,7 @@ def test_every_kind_of_input_gives_the_same_figures(tmp_path: Path, extractor: E
     ]
     results = [
         evaluate(
-            each, split("test"), metrics=ALL, extractor=extractor, n_generated=60, batch_size=7
+            each, split("test"), metrics=ALL, extractor=extractor, n_generated=100, batch_size=7
         )
         for each in inputs
     ]
@@ -146,7 +146,7 @@ def test_batch_size_does_not_matter(extractor: Extractor) -> None:
     results = [
         figures(
             evaluate(
-                generated(60),
+                generated(100),
                 split("test"),
                 metrics=ALL,
                 extractor=extractor,

@@ -84,7 +84,7 @@ def test_keys_of_other_weights_carry_their_digest(weights: Path) -> None:
         images(4), images(4), metrics=["kid", "is"], weights_path=weights, batch_size=3
     )
     suffix = f"_inception_{file_digest(weights)[:8]}"
-    assert {f"kid_mean{suffix}", f"kid_std{suffix}", f"is_mean{suffix}"} <= set(found)
+    assert {f"kid_mean{suffix}", f"kid_std{suffix}", f"is_mean_1split{suffix}"} <= set(found)
     assert not {"kid_mean", "kid_std", "is_mean"} & set(found)
     assert f";extractor=inception@{file_digest(weights)[:12]};" in found["protocol"]
     assert found["resize"] == "bilinear_tf1_299"

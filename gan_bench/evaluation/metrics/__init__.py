@@ -10,6 +10,7 @@ from gan_bench.evaluation.metrics import (  # noqa: F401
     ms_ssim,
     prd,
     precision_recall,
+    sliced_wasserstein,
 )
 from gan_bench.evaluation.metrics.base import Metric
 
