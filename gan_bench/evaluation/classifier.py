@@ -12,7 +12,6 @@ arithmetic. So two processes that train at once write the same file.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import math
@@ -20,14 +19,13 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gan_bench.errors import ConfigError, DataError, StorageError
-from gan_bench.evaluation.features import chunks, full_float32
+from gan_bench.evaluation.features import chunks, full_float32, state_digest
 from gan_bench.evaluation.identity import identify
 from gan_bench.evaluation.sources import split_source
 from gan_bench.files import cache_dir, computed_once, digest, write_bytes, write_json
@@ -245,15 +243,6 @@ def score(network: SmallConvNet, split: ImageSplit) -> float:
         guess = network(_scale(split.images(chosen)))[1].argmax(1)
         right += int((guess == split.labels[chosen]).sum())
     return right / len(split)
-
-
-def state_digest(state: dict[str, Any]) -> str:
-    """Hash the names, shapes and values of a state dictionary (SHA-256)."""
-    sha = hashlib.sha256()
-    for key, value in sorted(state.items()):
-        sha.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
-        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()
 
 
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module, nn.Module]:
