@@ -27,6 +27,7 @@ from gan_bench.errors import BusyError, ConfigError, GanBenchError, StorageError
 from gan_bench.hardware import choose_device, cpu_threads, device_name, versions
 from gan_bench.interfaces import Dataset
 from gan_bench.measure import build_evaluator
+from gan_bench.metric_keys import find
 from gan_bench.overfitting import discriminator_accuracy
 from gan_bench.registry import DATASETS
 from gan_bench.samples import LatentSampler, write_grid
@@ -314,7 +315,7 @@ def best_evaluation(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
     for metric in RANKED_BY:
         ranked = []
         for line in evaluations:
-            key = next((k for k in line if k == metric or k.startswith(f"{metric}_")), None)
+            key = find(line, metric)
             if key is not None and line[key] is not None:
                 ranked.append((line[key], line["step"], line))
         if ranked:

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gan_bench.evaluation import figures
+from gan_bench.metric_keys import measures
 from gan_bench.run import RunListener
 from gan_bench.sweep import Objective, StudyEvent, Trial
 from gan_bench.training.trainer import Progress
@@ -120,7 +121,7 @@ def shown_keys(metrics: Mapping[str, Any]) -> list[str]:
         key
         for stem in _SHOWN
         for key in metrics
-        if (key == stem or key.startswith(f"{stem}_")) and isinstance(metrics[key], (int, float))
+        if measures(key, stem) and isinstance(metrics[key], (int, float))
     ]
 
 

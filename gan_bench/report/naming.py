@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gan_bench.metric_keys import measures
+
 FAMILIES = {
     "fid": ("FID", "↓"),
+    "fid_infinity": ("FID-infinity", "↓"),
+    "intra_fid": ("intra-class FID", "↓"),
     "kid_mean": ("KID", "↓"),
+    "kid_all_pairs": ("KID (all pairs)", "↓"),
     "is_mean": ("IS", "↑"),
     "ms_ssim": ("MS-SSIM", ""),
     "precision": ("Precision", "↑"),
     "recall": ("Recall", "↑"),
     "density": ("Density", "↑"),
     "coverage": ("Coverage", "↑"),
+    "prd_f8": ("PRD F8", "↑"),
+    "prd_f1_8": ("PRD F1/8", "↑"),
+    "swd": ("SWD", "↓"),
 }
 """Metric keys without the extractor's suffix: how they are called and where better is."""
 
@@ -21,7 +29,7 @@ FAMILIES = {
 def family(key: str) -> str | None:
     """Return the metric that a key measures, whatever its extractor: fid_digits_cnn -> fid."""
     for name in FAMILIES:
-        if key == name or key.startswith(f"{name}_"):
+        if measures(key, name):
             return name
     return None
 

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from gan_bench import files
 from gan_bench.errors import GanBenchError, StudyError
+from gan_bench.metric_keys import find
 
 SCHEMA = 1
 FINISHED = ("completed", "diverged", "failed")
@@ -33,10 +34,7 @@ class Objective:
 
     def key(self, measured: Mapping[str, Any]) -> str:
         """Return the metric's key among measured ones: a stem such as fid finds fid_digits_cnn."""
-        if self.metric in measured:
-            return self.metric
-        stem = f"{self.metric}_"
-        return next((key for key in measured if key.startswith(stem)), self.metric)
+        return find(measured, self.metric) or self.metric
 
     def cost(self, value: float) -> float:
         """Return a number that is lower for a better value."""

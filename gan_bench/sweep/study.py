@@ -19,6 +19,7 @@ from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
 from gan_bench.errors import ConfigError, StudyError, require
+from gan_bench.metric_keys import find
 from gan_bench.sweep.space import Settings, Space, canonical, render, to_overrides
 from gan_bench.sweep.store import Trial
 
@@ -42,10 +43,7 @@ class Objective:
 
     def find(self, result: Mapping[str, Any]) -> str | None:
         """Return the key that the metric has in a trial's result; None if it was not measured."""
-        keys = list(result.get("best" if self.at == "best" else "metrics") or {})
-        if self.metric in keys:
-            return self.metric
-        return next((key for key in keys if key.startswith(f"{self.metric}_")), None)
+        return find(result.get("best" if self.at == "best" else "metrics") or {}, self.metric)
 
     def value(self, result: Mapping[str, Any]) -> float | None:
         """Return a trial's value; None unless it completed with a finite one."""

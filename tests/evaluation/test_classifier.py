@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import logging
+import multiprocessing
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -178,8 +182,8 @@ def test_unknown_specs_name_the_nearest(spec: str, hint: str) -> None:
     assert hint in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_weights_path_is_for_inception(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="extractor=inception"):
+def test_a_classifier_takes_no_weights_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="trains its own weights"):
         build_extractor("classifier:digits", weights_path=tmp_path)
 
 
@@ -219,3 +223,25 @@ def test_features_do_not_depend_on_the_callers_precision(choose: Callable[[], No
         for operation, precision in zip(operations, before, strict=True):
             operation.fp32_precision = precision
     assert torch.equal(found, expected)
+
+
+def _build_in_a_process(cache: str) -> tuple[str, int]:
+    os.environ["GAN_BENCH_CACHE"] = cache
+    torch.set_num_threads(1)
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("gan_bench")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    found = build_classifier(DATASETS.build("digits"), "digits", recipe=QUICK)
+    return found.digest, sum("training the classifier" in line for line in lines)
+
+
+def test_of_processes_that_start_together_one_trains(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(4, mp_context=context) as pool:
+        jobs = [pool.submit(_build_in_a_process, str(tmp_path)) for _ in range(4)]
+        digests, trainings = zip(*(job.result() for job in jobs), strict=True)
+    assert len(set(digests)) == 1
+    assert sum(trainings) == 1

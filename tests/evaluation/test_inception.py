@@ -79,6 +79,27 @@ def test_only_the_published_weights_have_no_suffix(
     assert build_extractor("inception", weights_path=weights).suffix == ""
 
 
+def test_bf16_is_another_extractor_with_a_name_of_its_own(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = build_extractor("inception", weights_path=weights)
+    half = build_extractor("inception:bf16", weights_path=weights)
+    digest = file_digest(weights)[:8]
+    assert (half.name, half.precision) == ("inception:bf16", "bf16")
+    assert half.suffix == f"_inception_bf16_{digest}"
+    found, expected = half(images())[0], exact(images())[0]
+    assert found.dtype == torch.float32
+    error = float((found - expected).norm() / expected.norm())
+    assert 1e-5 < error < 0.1
+    monkeypatch.setattr(inception, "PUBLISHED", digest)
+    assert build_extractor("inception:bf16", weights_path=weights).suffix == "_inception_bf16"
+
+
+def test_unquantized_pixels_of_whole_numbers_are_the_same_images(weights: Path) -> None:
+    extractor = build_extractor("inception", weights_path=weights)
+    torch.testing.assert_close(extractor(images())[0], extractor(images().float())[0])
+
+
 def test_keys_of_other_weights_carry_their_digest(weights: Path) -> None:
     found = evaluate(
         images(4), images(4), metrics=["kid", "is"], weights_path=weights, batch_size=3
