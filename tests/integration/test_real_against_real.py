@@ -85,7 +85,7 @@ class World:
         self.evaluator = Evaluator(
             self.real, metrics=METRICS, extractor=self.extractor, cache=False
         )
-        metrics = ["sliced_wasserstein"]
+        metrics = [{"name": "sliced_wasserstein", "images": 1000}]
         self.patches = Evaluator(self.real, metrics=metrics, extractor="none", cache=False)
 
     def measure(self, images: Tensor, labels: Tensor | None = None) -> dict[str, float]:

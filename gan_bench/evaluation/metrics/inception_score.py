@@ -35,15 +35,24 @@ class InceptionScore(Metric):
         require(splits >= 1, f"inception_score splits must be at least 1, not {splits}")
         self.splits = splits
 
+    def check(self, n_real: int | None, n_fake: int, shape: tuple[int, int, int] | None) -> None:
+        """Refuse fewer than 2 generated images (DataError)."""
+        if n_fake < 2:
+            raise DataError(f"the inception score needs 2 generated images or more, not {n_fake}")
+
     def __call__(
         self,
         real: FeatureStatistics | None,
         fake: FeatureStatistics,
         rng: np.random.Generator,
     ) -> dict[str, float]:
-        """Return is_mean, is_std (population deviation over splits) and is_splits."""
-        if fake.logits is None or len(fake.logits) < 2:
-            raise DataError("the inception score needs the logits of 2 images or more")
+        """Return is_mean, is_std (population deviation over splits) and is_splits.
+
+        Of fewer than 10 images a split: is_mean_1split and is_splits.
+        """
+        if fake.logits is None:
+            raise DataError("the inception score needs the logits of generated images")
+        self.check(None, len(fake.logits), None)
         if not fake.logits.shape[1]:
             raise DataError(
                 "the inception score needs class scores, and this extractor gives none: leave it "

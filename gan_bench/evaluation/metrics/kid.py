@@ -27,10 +27,11 @@ class KernelDistance(Metric):
 
     Unbiased, so it can be slightly below 0. "subsets" are torch-fidelity's: random ones, at most
     half of the smaller side: subsets that are the whole side would all be the same, and their
-    deviation a false 0; `kid_subset_size` tells the size used. "blocks" are compare_gan's: as few
-    disjoint parts of each side as have at most 1024 images (`kid_blocks`). Their order is random
-    here, where tf.contrib.gan takes the images as they come, and its deviation is that of the mean,
-    about kid_std / sqrt(kid_blocks).
+    deviation a false 0; `kid_subset_size` tells the size used, and kid_std is the deviation over
+    subsets. "blocks" are compare_gan's (tf.contrib.gan): as few disjoint parts of each side as have
+    at most 1024 images (`kid_blocks`); kid_std is the standard error of their mean, left out where
+    there is one block only. Deviation: tf.contrib.gan takes the images as they come, perhaps sorted
+    by class; their order is random here, which leaves the estimate the same in law.
     """
 
     needs = Needs(features=True)
@@ -59,8 +60,14 @@ class KernelDistance(Metric):
         self.subset_size = subset_size
 
     def check(self, n_real: int | None, n_fake: int, shape: tuple[int, int, int] | None) -> None:
-        """Refuse fewer than 4 images a side (DataError)."""
+        """Refuse fewer than 4 images a side, or than 2 in each block (DataError)."""
         _require_four(n_real, n_fake)
+        sides = (n_fake if n_real is None else n_real, n_fake)
+        if self.estimator == "blocks" and min(sides) < 2 * _block_count(*sides):
+            raise DataError(
+                f"kid in blocks needs {2 * _block_count(*sides)} images a side or more, 2 a block, "
+                f"not {n_real} and {n_fake}: take more equal numbers, or estimator=subsets"
+            )
 
     def __call__(
         self,
@@ -68,24 +75,28 @@ class KernelDistance(Metric):
         fake: FeatureStatistics,
         rng: np.random.Generator,
     ) -> dict[str, float]:
-        """Return kid_mean, kid_std (population deviation over parts) and what they were."""
+        """Return kid_mean, kid_std and kid_subset_size or kid_blocks; see `Metric`."""
         x, y = both_features(real, fake)
-        _require_four(len(x), len(y))
-        if self.estimator == "blocks":
-            count = math.ceil(max(len(x), len(y)) / MAX_BLOCK)
-            parts = [np.array_split(rng.permutation(len(side)), count) for side in (x, y)]
-            pairs = list(zip(*parts, strict=True))
-            setting = {"kid_blocks": count}
-        else:
-            size = min(self.subset_size, len(x) // 2, len(y) // 2)
-            pairs = [
-                tuple(rng.choice(len(side), size, replace=False) for side in (x, y))
-                for _ in range(self.subsets)
-            ]
-            setting = {"kid_subset_size": size}
+        self.check(len(x), len(y), None)
         sides = _sides(x, y)
-        values = [_mmd(sides[0][first], sides[1][second]) for first, second in pairs]
-        return {"kid_mean": float(np.mean(values)), "kid_std": float(np.std(values)), **setting}
+        if self.estimator == "blocks":
+            count = _block_count(len(x), len(y))
+            parts = [np.array_split(rng.permutation(len(side)), count) for side in sides]
+            values = [_mmd(sides[0][one], sides[1][two]) for one, two in zip(*parts, strict=True)]
+            found = {"kid_mean": float(np.mean(values)), "kid_blocks": count}
+            if count > 1:
+                found["kid_std"] = float(np.std(values, ddof=1)) / math.sqrt(count)
+            return found
+        size = min(self.subset_size, len(x) // 2, len(y) // 2)
+        values = []
+        for _ in range(self.subsets):
+            one, two = (rng.choice(len(side), size, replace=False) for side in sides)
+            values.append(_mmd(sides[0][one], sides[1][two]))
+        return {
+            "kid_mean": float(np.mean(values)),
+            "kid_std": float(np.std(values)),
+            "kid_subset_size": size,
+        }
 
 
 @METRICS.register("kid_all_pairs", source="Gretton et al. 2012, JMLR 13, eq. 3; arXiv 1801.01401")
@@ -229,6 +240,10 @@ def _powers(small: Tensor) -> tuple[float, float]:
 def _expanded(pairs: int, c: float, first: float, second: float, third: float) -> float:
     """Return the sum of (c + e)^3 over pairs, given those of e, e^2 and e^3."""
     return pairs * c**3 + 3.0 * c**2 * first + 3.0 * c * second + third
+
+
+def _block_count(n_real: int, n_fake: int) -> int:
+    return math.ceil(max(n_real, n_fake) / MAX_BLOCK)
 
 
 def _require_four(n_real: int | None, n_fake: int) -> None:

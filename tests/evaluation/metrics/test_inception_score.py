@@ -60,8 +60,10 @@ def test_inception_score_of_few_images_uses_one_split_and_says_so() -> None:
     assert set(found) == {"is_mean_1split", "is_splits"} and found["is_splits"] == 1
     assert found["is_mean_1split"] == pytest.approx(scored(logits, splits=1)["is_mean"])
     assert scored(logits[:1].repeat(100, axis=0))["is_splits"] == 10
-    with pytest.raises(DataError, match="2 images"):
+    with pytest.raises(DataError, match="2 generated images"):
         scored(logits[:1])
+    with pytest.raises(DataError, match="2 generated images"):
+        METRICS.build("inception_score").check(None, 1, None)
 
 
 def test_an_extractor_without_class_scores_is_one_line() -> None:

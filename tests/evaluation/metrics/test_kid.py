@@ -91,20 +91,72 @@ def test_float32_products_cost_no_digit_that_counts(scale: float) -> None:
     assert squared_mmd(x, y) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-def test_blocks_are_disjoint_and_as_few_as_possible() -> None:
+def kernel_sums(x: np.ndarray, y: np.ndarray) -> float:
+    """The unbiased squared MMD by float64 kernel matrices."""
+    xx, yy, xy = ((p @ q.T / x.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+    within = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in (xx, yy)]
+    return sum(within) - 2 * xy.mean()
+
+
+def test_blocks_equal_tf_contrib_gan() -> None:
+    """Mean and standard error of disjoint blocks, their number as few as 1024 a block allow."""
     real, fake = rng().normal(size=(2100, 4)), rng(1).normal(size=(1500, 4)) + 0.3
     drawn = rng(5)
     orders = [drawn.permutation(2100), drawn.permutation(1500)]
     found = METRICS.build("kid", estimator="blocks")(statistics(real), statistics(fake), rng(5))
     values = [
-        squared_mmd(
+        kernel_sums(
             real[orders[0][i * 700 : (i + 1) * 700]], fake[orders[1][i * 500 : (i + 1) * 500]]
         )
         for i in range(3)
     ]
+    mean = sum(values) / 3
+    variance = sum((value - mean) ** 2 for value in values) / (3 - 1)
     assert found["kid_blocks"] == 3
-    assert found["kid_mean"] == pytest.approx(np.mean(values), rel=1e-4)
-    assert found["kid_std"] == pytest.approx(np.std(values), rel=1e-3)
+    assert found["kid_mean"] == pytest.approx(mean, rel=1e-5)
+    assert found["kid_std"] == pytest.approx((variance / 3) ** 0.5, rel=1e-4)
+
+
+def test_one_block_has_no_deviation() -> None:
+    metric = METRICS.build("kid", estimator="blocks")
+    real, fake = rng().normal(size=(1024, 4)), rng(1).normal(size=(600, 4))
+    found = metric(statistics(real), statistics(fake), rng())
+    assert set(found) == {"kid_mean", "kid_blocks"} and found["kid_blocks"] == 1
+    assert found["kid_mean"] == pytest.approx(kernel_sums(real, fake), rel=1e-5)
+
+
+def test_blocks_of_fewer_than_two_images_are_refused() -> None:
+    metric = METRICS.build("kid", estimator="blocks")
+    with pytest.raises(DataError, match="10 images a side or more.*not 5000 and 9"):
+        metric.check(5000, 9, None)
+    with pytest.raises(DataError, match="10 images a side"):
+        metric(statistics(np.ones((5000, 2))), statistics(np.ones((9, 2))), rng())
+    metric.check(5000, 10, None)
+    METRICS.build("kid").check(5000, 9, None)
+
+
+def true_mmd(shift: float, dim: int) -> float:
+    """Squared MMD of N(0, 1) and N(shift, 1) a dimension: moments of (x.y/d + 1)^3, expanded."""
+
+    def mean_kernel(first: np.ndarray, second: np.ndarray) -> float:
+        powers = 1.0
+        for order, weight in ((1, 3), (2, 3), (3, 1)):
+            one, two = moment(first, order), moment(second, order)
+            powers += weight * float((one * two).sum()) / dim**order
+        return powers
+
+    def moment(mean: np.ndarray, order: int) -> np.ndarray:
+        eye = np.eye(dim)
+        if order == 1:
+            return mean
+        if order == 2:
+            return np.multiply.outer(mean, mean) + eye
+        product = np.multiply.outer(eye, mean)
+        pairs = product + product.transpose(0, 2, 1) + product.transpose(2, 0, 1)
+        return np.multiply.outer(np.multiply.outer(mean, mean), mean) + pairs
+
+    x, y = np.zeros(dim), np.full(dim, shift)
+    return mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)
 
 
 def test_all_pairs_have_the_smallest_variance_and_no_bias() -> None:
@@ -120,7 +172,6 @@ def test_all_pairs_have_the_smallest_variance_and_no_bias() -> None:
         all_pairs.append(METRICS.build("kid_all_pairs")(real, fake, rng())["kid_all_pairs"])
         subsets.append(few(real, fake, rng())["kid_mean"])
     assert np.std(all_pairs) < 0.8 * np.std(subsets)
-    big = [rng(seed).normal(size=(6000, 3)) + shift for seed, shift in ((998, 0), (999, 0.4))]
-    truth = squared_mmd(*big)
+    truth = true_mmd(0.4, 3)
     for values in (all_pairs, subsets):
         assert abs(np.mean(values) - truth) < 4 * np.std(values) / np.sqrt(len(values))
