@@ -22,11 +22,14 @@ class FrechetDistanceInfinity(Metric):
     The bias falls as 1 / N: FIDs of random parts of several sizes are fitted by a line in 1 / N,
     whose value at 0 is taken. That of the real images' number remains. It can fall below 0 by
     chance. Sizes are evenly spaced from a tenth of the images to all, which for the paper's 50k
-    are its 5k to 50k. Deviation: the paper also draws latents by a Sobol sequence.
+    are its 5k to 50k; but from twice the number of features on, or from half of the images if they
+    are few. With a part of no more images than features the bias is no line in 1 / N, and the
+    figure is called `fid_infinity_rank_deficient`. Deviation: the paper also draws latents by a
+    Sobol sequence.
     """
 
     needs = Needs(moments=True, features=True)
-    figures = ("fid_infinity",)
+    figures = ("fid_infinity", "fid_infinity_rank_deficient")
 
     def __init__(self, *, points: int = 15) -> None:
         """Set it up.
@@ -54,14 +57,17 @@ class FrechetDistanceInfinity(Metric):
         count = len(fake.features)
         self.check(None, count, None)
         reference = real.gaussian.factored()
-        sizes = np.linspace(count // 10, count, self.points).astype(int)
+        dim = fake.features.shape[1]
+        smallest = max(count // 10, min(2 * dim, count // 2))
+        sizes = np.linspace(smallest, count, self.points).astype(int)
         distances = []
         for size in sizes:
             moments = Moments()
             moments.update(torch.from_numpy(fake.features[rng.permutation(count)[:size]]))
             distances.append(frechet_distance(reference, Gaussian.of(moments)))
         _, intercept = np.polyfit(1.0 / sizes, distances, 1)
+        key = "fid_infinity" if smallest > dim else "fid_infinity_rank_deficient"
         return {
-            "fid_infinity": float(intercept),
+            key: float(intercept),
             "fid_infinity_sizes": f"{sizes[0]} to {sizes[-1]} in {self.points}",
         }

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_bench.errors import DataError, require, unknown
+from gan_bench.evaluation.features import full_float32
 from gan_bench.evaluation.metrics.base import Metric, both_features
 from gan_bench.evaluation.statistics import Array, FeatureStatistics, Needs
 from gan_bench.registry import METRICS
@@ -188,8 +189,9 @@ def _sides(x: Array, y: Array) -> tuple[_Side, _Side]:
 
 def _mmd(first: _Side, second: _Side) -> float:
     n, m = len(first), len(second)
-    within = _within(first) / (n * (n - 1)) + _within(second) / (m * (m - 1))
-    return within - 2.0 * _between(first, second) / (n * m)
+    with full_float32(torch.device("cpu")):
+        within = _within(first) / (n * (n - 1)) + _within(second) / (m * (m - 1))
+        return within - 2.0 * _between(first, second) / (n * m)
 
 
 def _within(side: _Side) -> float:

@@ -38,7 +38,13 @@ def test_the_bias_of_n_is_gone(dim: int) -> None:
     bias, rest = np.mean(plain) - truth, np.mean(infinity) - truth
     assert bias > 0.03 * truth
     assert abs(rest) < 0.3 * bias
-    assert found["fid_infinity_sizes"] == "100 to 1000 in 15"
+    assert found["fid_infinity_sizes"] == f"{max(100, 2 * dim)} to 1000 in 15"
+
+
+def test_fewer_images_than_features_are_a_figure_of_another_name() -> None:
+    side = fake(np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32))
+    found = FrechetDistanceInfinity()(side, side, np.random.default_rng(0))
+    assert set(found) == {"fid_infinity_rank_deficient", "fid_infinity_sizes"}
 
 
 def test_needs_parts_to_extrapolate_from() -> None:
