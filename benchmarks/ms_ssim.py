@@ -21,7 +21,7 @@ LIBRARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     ),
     "piq": lambda x, y: piq.multi_scale_ssim(x, y, data_range=255.0, reduction="none"),
 }
-_PAIRS, _BATCH = 32, 16
+_PAIRS, _BATCH = 64, 16
 
 
 def in_chunks(similarity: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:

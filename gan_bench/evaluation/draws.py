@@ -37,5 +37,8 @@ class Draws:
         return [np.sort(part) for part in parts]
 
     def kept(self, count: int, wanted: int, turn: int = 0) -> Positions:
-        """Return sorted positions of images kept: a random part, for a folder may be sorted."""
-        return np.sort(self.rng("images", turn).permutation(count)[:wanted])
+        """Return positions of images kept: a random part, for a folder may be sorted.
+
+        In random order, so that the first k are those that would be kept if k were wanted.
+        """
+        return self.rng("images", turn).permutation(count)[:wanted]

@@ -83,7 +83,8 @@ class FeatureStatistics:
     logits: Array | None = None
     """float32 (n, K)."""
     images: Tensor | None = None
-    """A random part of the images (m, C, H, W), m <= n: uint8, or float32 from 0 to 255."""
+    """A random part of the images (m, C, H, W), m <= n, in random order: uint8, or float32 from 0
+    to 255. A metric takes as many of the first as it needs; another may need more."""
 
 
 class Batch(NamedTuple):
@@ -109,7 +110,7 @@ def collect(
         batches: Of any sizes.
         needs: What to collect.
         extractor: May be None if `needs` takes none.
-        keep: Sorted positions in the stream of the images to keep themselves.
+        keep: Positions in the stream of the images to keep themselves, in the order wanted.
         progress: Called with the number of images done so far.
 
     Raises:
@@ -117,7 +118,8 @@ def collect(
     """
     moments = Moments()
     features, logits, labels, images = [], [], [], []
-    positions = np.asarray(keep, dtype=np.int64)
+    order = np.argsort(np.asarray(keep, dtype=np.int64))
+    positions = np.asarray(keep, dtype=np.int64)[order]
     count = 0
     for batch in batches:
         if extractor is not None and needs.extractor:
@@ -145,5 +147,5 @@ def collect(
         features=np.concatenate(features) if features else None,
         labels=np.concatenate(labels) if labels else None,
         logits=np.concatenate(logits) if logits else None,
-        images=torch.cat(images) if images else None,
+        images=torch.cat(images)[torch.from_numpy(np.argsort(order))] if images else None,
     )

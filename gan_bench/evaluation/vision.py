@@ -1,9 +1,11 @@
 """Features of large self-supervised networks, which follow human judgement better than Inception's.
 
 DINOv2 ViT-L/14 (Oquab et al. 2023, arXiv 2304.07193), as Stein et al. 2023 (arXiv 2306.04675)
-take it for FD-DINOv2: the class token of 224-pixel images. CLIP ViT-L/14 (Radford et al. 2021,
-arXiv 2103.00020), as Kynkäänniemi et al. 2023 (arXiv 2203.06026) recommend: the embedding that it
-shares with text. Both come from timm, which also reads the authors' own weight files.
+take it for FD-DINOv2: the class token of 224-pixel images, for which the position embedding of
+518 pixels is interpolated as the authors' code does, and not as timm would. CLIP ViT-L/14 (Radford
+et al. 2021, arXiv 2103.00020), as Kynkäänniemi et al. 2023 (arXiv 2203.06026) recommend: the
+embedding that it shares with text. Both come from timm, which also reads the authors' own weight
+files.
 
 Images are resized by an antialiased bicubic filter, which is PIL's to a grey level; grey images are
 tiled to three channels. There are no class scores.
@@ -47,7 +49,7 @@ MODELS = {
         "vit_large_patch14_dinov2.lvd142m",
         (0.485, 0.456, 0.406),
         (0.229, 0.224, 0.225),
-        {"img_size": _SIDE, "num_classes": 0},
+        {"num_classes": 0},
     ),
     "clip": VisionModel(
         "vit_large_patch14_clip_quickgelu_224.openai",
@@ -90,8 +92,9 @@ class VisionExtractor:
         self.suffix = f"_{name}"
         self.device = torch.device(device)
         network = _load(name, spec, None if weights_path is None else Path(weights_path))
-        # of the tensors, whatever file they came in
+        # of the tensors as they were published, whatever file they came in
         self.digest = state_digest(network.state_dict())
+        _fit_to_side(network)
         self._network = network.eval().requires_grad_(False).to(self.device)
         self._mean = torch.tensor(spec.mean, device=self.device)[:, None, None]
         self._std = torch.tensor(spec.std, device=self.device)[:, None, None]
@@ -159,8 +162,31 @@ def _load(name: str, spec: VisionModel, path: Path | None) -> nn.Module:
     return network
 
 
+def _fit_to_side(network: Any) -> None:
+    """Make a transformer of timm take 224 pixels, in place, as DINOv2's own code does.
+
+    That is bicubic without antialiasing, scaled by (new + 0.1) / old, which is not quite the ratio
+    of the grids; timm's antialiased filter gives other features.
+    """
+    before, embedding = network.patch_embed.grid_size, network.pos_embed.detach()
+    network.set_input_size((_SIDE, _SIDE))
+    after = network.patch_embed.grid_size
+    if after == before:
+        return
+    tokens = network.num_prefix_tokens
+    places = embedding[:, tokens:].unflatten(1, before).permute(0, 3, 1, 2)
+    scale = [(new + 0.1) / old for new, old in zip(after, before, strict=True)]
+    places = functional.interpolate(places, scale_factor=scale, mode="bicubic")
+    places = places.permute(0, 2, 3, 1).flatten(1, 2)
+    network.pos_embed = nn.Parameter(torch.cat([embedding[:, :tokens], places], 1))
+
+
 def _how_to_get(spec: VisionModel) -> str:
+    import timm
+
+    # not the model's name: CLIP's repository is that of another activation
+    config: Any = timm.get_pretrained_cfg(spec.model)
     return (
-        f"get model.safetensors of timm/{spec.model} from the Hugging Face hub and give its path "
+        f"get model.safetensors of {config.hf_hub_id} from the Hugging Face hub and give its path "
         "as evaluator.weights_path="
     )

@@ -194,6 +194,20 @@ def test_a_figure_does_not_depend_on_the_other_metrics(extractor: Extractor) -> 
         assert {key: alone[key] for key in shared} == {key: every[key] for key in shared}
 
 
+def test_images_kept_for_one_metric_change_nothing_for_another() -> None:
+    """MS-SSIM of 30 images is of the same 30, whether or not patches of 60 are wanted."""
+    images = split("train").images(range(90)).repeat(1, 1, 2, 2)
+    few: dict[str, Any] = {"name": "ms_ssim", "max_images": 30}
+    patches: dict[str, Any] = {"name": "sliced_wasserstein", "images": 60}
+    alone = evaluate(images, None, metrics=[few])
+    real = split("test").images(range(90)).repeat(1, 1, 2, 2)
+    both = evaluate(images, real, metrics=[patches, few], cache=False)
+    assert both["ms_ssim"] == alone["ms_ssim"]
+    assert "60 images a side" in both["swd_protocol"]
+    swd = evaluate(images, real, metrics=[patches], cache=False)["swd"]
+    assert both["swd"] == swd
+
+
 def test_other_options_than_the_defaults_are_another_protocol(extractor: Extractor) -> None:
     specs: list[Any] = [{"name": "kid", "subsets": 5}, {"name": "precision_recall", "k": 3}]
     result = evaluate(generated(), split("test"), metrics=specs, extractor=extractor)

@@ -18,9 +18,7 @@ from gan_bench.errors import ConfigError, DataError, WeightsError
 from gan_bench.evaluation import build_extractor, evaluate, features, vision
 from gan_bench.evaluation.vision import MODELS, VisionExtractor, VisionModel, resized
 
-SMALL = VisionModel(
-    "test_vit.r160_in1k", (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), {"num_classes": 0, "img_size": 224}
-)
+SMALL = VisionModel("test_vit.r160_in1k", (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), {"num_classes": 0})
 
 
 @pytest.fixture
@@ -38,6 +36,31 @@ def random_weights(path: Path, spec: VisionModel = SMALL) -> torch.nn.Module:
     return network.eval()
 
 
+def cubic_matrix(old: int, new: int) -> Tensor:
+    """Cubic convolution (Keys 1981, a = -0.75) by (new + 0.1) / old, edges repeated: (new, old)."""
+    matrix = torch.zeros(new, old, dtype=torch.float64)
+    for row in range(new):
+        place = (row + 0.5) * old / (new + 0.1) - 0.5
+        for column in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
+            x = abs(place - column)
+            near = 1.25 * x**3 - 2.25 * x**2 + 1
+            far = -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
+            matrix[row, min(max(column, 0), old - 1)] += near if x <= 1 else far
+    return matrix
+
+
+def at_224(network: Any) -> Any:
+    """Make a network of timm take 224 pixels by the formula of DINOv2's code, in float64."""
+    old, embedding = network.patch_embed.grid_size[0], network.pos_embed.detach().double()
+    network.set_input_size((224, 224))
+    matrix = cubic_matrix(old, network.patch_embed.grid_size[0])
+    tokens = network.num_prefix_tokens
+    grid = embedding[0, tokens:].reshape(old, old, -1)
+    places = torch.einsum("ip,jq,pqd->ijd", matrix, matrix, grid).flatten(0, 1)
+    network.pos_embed.data = torch.cat([embedding[0, :tokens], places])[None].float()
+    return network
+
+
 def images(count: int = 5, channels: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.randint(0, 256, (count, channels, 32, 40), generator=generator, dtype=torch.uint8)
@@ -46,7 +69,7 @@ def images(count: int = 5, channels: int = 3) -> Tensor:
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_features_are_timms(tmp_path: Path, small: None, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
-    network = random_weights(path)
+    network = at_224(random_weights(path))
     before = torch.random.get_rng_state()
     extractor = build_extractor("dinov2", weights_path=path)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -65,7 +88,8 @@ def test_features_are_timms(tmp_path: Path, small: None, suffix: str) -> None:
 def test_the_digest_is_of_the_tensors_whatever_the_file(tmp_path: Path, small: None) -> None:
     digests = set()
     for suffix in (".safetensors", ".pth"):
-        random_weights(tmp_path / f"weights{suffix}")
+        network = random_weights(tmp_path / f"weights{suffix}")
+        digests.add(features.state_digest(network.state_dict()))
         extractor = build_extractor("dinov2", weights_path=tmp_path / f"weights{suffix}")
         digests.add(extractor.digest)
     assert len(digests) == 1
@@ -97,6 +121,19 @@ def test_an_unreadable_file_is_one_line(
     path = tmp_path / name
     path.write_bytes(content)
     assert "can't be used" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_a_truncated_file_is_one_line(tmp_path: Path, small: None, name: str) -> None:
+    path = tmp_path / name
+    random_weights(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "can't be used" in refusal(path)
+
+
+def test_clips_repository_is_the_one_that_timm_downloads_from(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"timm/vit_large_patch14_clip_224\.openai "):
+        VisionExtractor("clip", tmp_path / "none.safetensors")
 
 
 def test_a_missing_file_and_weights_of_another_network_are_one_line(
@@ -152,9 +189,19 @@ def test_the_real_architectures_give_the_published_size(
     tmp_path: Path, name: str, dim: int
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    random_weights(path, MODELS[name])
+    network = (
+        at_224(random_weights(path, MODELS[name]))
+        if name == "dinov2"
+        else (random_weights(path, MODELS[name]))
+    )
     extractor = build_extractor(name, weights_path=path)
     found, _ = extractor(images(2))
+    mean, std = (
+        torch.tensor(each)[None, :, None, None] for each in (MODELS[name].mean, MODELS[name].std)
+    )
+    with torch.no_grad():
+        expected = network((resized(images(2)) / 255 - mean) / std)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     assert found.shape == (2, dim) == (2, extractor.feature_dim)
     config = timm.get_pretrained_cfg(MODELS[name].model)
     assert (config.mean, config.std) == (MODELS[name].mean, MODELS[name].std)

@@ -31,8 +31,12 @@ METRICS = (
     *("precision_recall", "density_coverage", "prd", "intra_fid"),
 )
 # what claims to see damaged images, and which way it goes with more of them
-WORSE_IS_HIGHER = ("fid", "fid_infinity", "kid_mean", "kid_all_pairs", "intra_fid")
-CHANCE = {"prd_f1_8": 0.01}  # clusterings are random, and 20 clusters see no fine damage
+WORSE_IS_HIGHER = ("fid", "fid_infinity", "kid_mean", "kid_all_pairs", "intra_fid", "swd")
+# Damaged photographs come to lie where this classifier's features are dense, near 0: so neither
+# k-nearest-neighbour figure of fidelity sees them, at 50% no more than at 10%.
+BLIND = {"cifar10": ("precision", "density")}
+# clusterings are random, and 20 clusters see no fine damage; nor do patches of 1000 images
+CHANCE = {"prd_f1_8": 0.01, "swd": 2.0}
 WORSE_IS_LOWER = ("is_mean", "precision", "density", "coverage", "prd_f1_8")
 
 
@@ -74,6 +78,7 @@ class World:
 
     def __init__(self, name: str, root: Path) -> None:
         dataset = DATASETS.build(name, root=str(root))
+        self.name = name
         self.suffix = f"_{name}_cnn"
         train, test = dataset.split("train"), dataset.split("test")
         draws = np.random.default_rng(0)  # files may be sorted by class
@@ -107,7 +112,7 @@ def undamaged(world: World) -> dict[str, float]:
 
 def test_train_and_test_images_are_alike(world: World, undamaged: dict[str, float]) -> None:
     wrecked = world.measure(noise(world.images))
-    for key in WORSE_IS_HIGHER:
+    for key in WORSE_IS_HIGHER[:-1]:  # all but swd, whose floor is high
         # of a classifier that has learnt the training images, their features are a bit apart
         assert undamaged[key] < 0.1 * wrecked[key], key
     assert min(undamaged[key] for key in ("coverage", "prd_f8", "prd_f1_8")) > 0.85
@@ -155,8 +160,9 @@ def test_more_damage_is_a_worse_figure(
         chosen = order[: int(share * COUNT)]
         images[chosen] = damaged[chosen]
         ladder.append(world.measure(images))
-    higher = (*WORSE_IS_HIGHER, *(key for key in undamaged if key.startswith("swd")))
-    for key in (*higher, *WORSE_IS_LOWER):
+    for key in (*WORSE_IS_HIGHER, *WORSE_IS_LOWER):
+        if key in BLIND.get(world.name, ()):
+            continue
         values = [step[key] for step in ladder]
         record_property(key, values)
         sign = -1.0 if key in WORSE_IS_LOWER else 1.0

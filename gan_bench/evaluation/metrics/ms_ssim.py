@@ -10,7 +10,8 @@ Below 16 pixels the five scales don't exist. Those that do, down to 2 pixels, ar
 weights scaled to sum to 1, and the figure has another name: 8 pixels give `ms_ssim_3scale`.
 Meaningful for sets of one class only: between classes, images differ anyway.
 
-The arithmetic is float32 about mid-grey: within 1e-6 of float64 on photographs, 1e-4 on flat areas.
+The arithmetic is float32 about each image's own mean, which changes no variance or covariance:
+within 1e-6 of float64 on photographs and noise, 1e-4 where black areas meet white ones.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gan_bench.errors import DataError, require, unknown
-from gan_bench.evaluation.features import chunks
+from gan_bench.evaluation.features import chunks, full_float32
 from gan_bench.evaluation.metrics.base import Metric
 from gan_bench.evaluation.statistics import FeatureStatistics, Needs
 from gan_bench.registry import METRICS
@@ -37,9 +38,10 @@ PAIRINGS = ("random", "batches")
 BATCHES, BATCH_IMAGES = 5, 64
 _C1 = (0.01 * 255.0) ** 2
 _C2 = (0.03 * 255.0) ** 2
-_GREY = 127.5
 # values of one chunk of pairs: what caches hold
 _CHUNK_VALUES = 800_000
+# places that one matrix blurs: that of a whole side would be zeros mostly
+_BAND = 48
 
 
 @METRICS.register("ms_ssim", source="Wang et al. 2003; Odena et al. 2017, arXiv 1610.09585")
@@ -89,20 +91,21 @@ class MultiScaleSimilarity(Metric):
         self.check(None, 0 if images is None else len(images), None)
         assert images is not None
         scales = scale_count(min(images.shape[2:]))
-        if self.pairing == "batches":
-            order = torch.from_numpy(rng.permutation(len(images)))
-            found = [_all_pairs(images[part]) for part in order.view(BATCHES, BATCH_IMAGES)]
-        elif len(images) * (len(images) - 1) // 2 <= self.pairs:
-            found = [_all_pairs(images)]
-        else:
-            found = [_random_pairs(images, self.pairs, rng)]
-        similarity = torch.cat(found)
+        chosen = torch.arange(min(len(images), self.needs.images))
+        with full_float32(images.device):
+            if self.pairing == "batches":
+                parts = chosen.view(BATCHES, BATCH_IMAGES)
+                similarity = torch.cat([_all_pairs(images[part]) for part in parts])
+            elif len(chosen) * (len(chosen) - 1) // 2 <= self.pairs:
+                similarity = _all_pairs(images[chosen])
+            else:
+                similarity = _random_pairs(images, chosen, self.pairs, rng)
         key = "ms_ssim" if scales == len(WEIGHTS) else f"ms_ssim_{scales}scale"
         return {
             key: float(similarity.mean()),
             "ms_ssim_protocol": (
                 f"{scales} scales, window {WINDOW} cut to the image, sigma {SIGMA}, per channel, "
-                f"{len(similarity)} pairs of {len(images)} images"
+                f"{len(similarity)} pairs of {len(chosen)} images"
                 + (f" in {BATCHES} batches" if self.pairing == "batches" else "")
             ),
         }
@@ -142,25 +145,31 @@ def multi_scale_ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 class _Scale(NamedTuple):
-    """Images at one scale, about mid-grey, with what a comparison needs of each alone."""
+    """Images at one scale, each about its own mean, with what a comparison needs of each alone."""
 
     images: Tensor
     """(N, C, H, W)."""
     mean: Tensor
     """Blurred images."""
-    variance: Tensor
-    """Blurred squares less squared means."""
+    spread: Tensor
+    """Half the variance, with half of an image's share of the constant C2."""
+    level: Tensor
+    """What was subtracted, (N, C, 1, 1)."""
 
 
 def _pyramid(images: Tensor) -> list[_Scale]:
     scales = scale_count(min(images.shape[2:]))
-    images = images.to(torch.float32) - _GREY
+    images = images.to(torch.float32)
+    # whole numbers, so that subtracting them from uint8 values is exact
+    level = images.mean(dim=(2, 3), keepdim=True).round()
+    images = images - level
     found = []
     for scale in range(scales):
         if scale:
             images = _halve(images)
         mean = _blur(images)
-        found.append(_Scale(images, mean, _blur(images * images) - mean * mean))
+        spread = _blur(images * images).addcmul_(mean, mean, value=-1.0)
+        found.append(_Scale(images, mean, spread.mul_(0.5).add_(_C2 / 4.0), level))
     return found
 
 
@@ -171,10 +180,10 @@ def _similarity(first: Iterable[_Scale], second: Iterable[_Scale]) -> Tensor:
     weights /= weights.sum() if len(pairs) < len(WEIGHTS) else 1.0
     result: Tensor | None = None
     for scale, (one, two) in enumerate(pairs):
-        covariance = _blur(one.images * two.images) - one.mean * two.mean
-        factor = (2.0 * covariance + _C2) / (one.variance + two.variance + _C2)
+        factor = _blur(one.images * two.images).addcmul_(one.mean, two.mean, value=-1.0)
+        factor.add_(_C2 / 2.0).div_(one.spread + two.spread)
         if scale == len(pairs) - 1:
-            means = one.mean + _GREY, two.mean + _GREY
+            means = one.mean + one.level, two.mean + two.level
             factor *= (2.0 * means[0] * means[1] + _C1) / (
                 means[0].square() + means[1].square() + _C1
             )
@@ -200,12 +209,12 @@ def _all_pairs(images: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _random_pairs(images: Tensor, pairs: int, rng: np.random.Generator) -> Tensor:
-    first = rng.integers(len(images), size=pairs)
+def _random_pairs(images: Tensor, chosen: Tensor, pairs: int, rng: np.random.Generator) -> Tensor:
+    first = rng.integers(len(chosen), size=pairs)
     # a step of 1 to count - 1 round the circle never leads back to the image itself
-    second = (first + rng.integers(1, len(images), size=pairs)) % len(images)
+    second = (first + rng.integers(1, len(chosen), size=pairs)) % len(chosen)
     found = [
-        multi_scale_ssim(images[one], images[two])
+        multi_scale_ssim(images[chosen[one]], images[chosen[two]])
         for one, two in zip(
             *(chunks(torch.from_numpy(each), _chunk(images)) for each in (first, second)),
             strict=True,
@@ -220,22 +229,35 @@ def _chunk(images: Tensor) -> int:
 
 def _blur(images: Tensor) -> Tensor:
     """Return what a Gaussian window sees at each place where it fits."""
-    size = min(WINDOW, *images.shape[2:])
-    rows, columns = (
-        _blur_matrix(length, size).to(images.device, torch.float32) for length in images.shape[2:]
-    )
-    return rows @ images @ columns.T
+    count, channels, height, width = images.shape
+    size = min(WINDOW, height, width)
+    planes = images.flatten(0, 1)
+    rows = planes.new_empty(len(planes), height - size + 1, width)
+    for start, band in _bands(height, size, images.device):
+        source = planes[:, start : start + band.shape[1]]
+        target = rows[:, start : start + len(band)]
+        torch.bmm(band.expand(len(planes), -1, -1), source, out=target)
+    lines = rows.flatten(0, 1)
+    found = lines.new_empty(len(lines), width - size + 1)
+    for start, band in _bands(width, size, images.device):
+        source = lines[:, start : start + band.shape[1]]
+        torch.mm(source, band.T, out=found[:, start : start + len(band)])
+    return found.view(count, channels, height - size + 1, width - size + 1)
 
 
-@functools.lru_cache(maxsize=32)
-def _blur_matrix(length: int, size: int) -> Tensor:
-    """Return the matrix (length - size + 1, length) that slides a Gaussian over a row."""
+@functools.lru_cache(maxsize=64)
+def _bands(length: int, size: int, device: torch.device) -> list[tuple[int, Tensor]]:
+    """Return starts and matrices (n, n + size - 1), which slide a Gaussian along n places each."""
     offsets = torch.arange(size, dtype=torch.float64) - (size - 1) / 2.0
     window = torch.softmax(-offsets.square() / (2.0 * SIGMA**2), dim=0)
-    matrix = torch.zeros(length - size + 1, length, dtype=torch.float64)
-    for row in range(len(matrix)):
-        matrix[row, row : row + size] = window
-    return matrix
+    found = []
+    for start in range(0, length - size + 1, _BAND):
+        places = min(_BAND, length - size + 1 - start)
+        band = torch.zeros(places, places + size - 1, dtype=torch.float64)
+        for row in range(places):
+            band[row, row : row + size] = window
+        found.append((start, band.to(device, torch.float32)))
+    return found
 
 
 def _halve(images: Tensor) -> Tensor:

@@ -64,8 +64,8 @@ class SlicedWasserstein(Metric):
         """Return swd_<side> for each level, swd and swd_protocol; see `Metric`."""
         if real is None or real.images is None or fake.images is None:
             raise DataError("sliced_wasserstein needs real and generated images")
-        count = min(len(real.images), len(fake.images))
-        sides = [_part(each, count, rng) for each in (real.images, fake.images)]
+        count = min(len(real.images), len(fake.images), self.needs.images)
+        sides = [each[:count] for each in (real.images, fake.images)]
         found = {}
         for level, side in enumerate(levels(*real.images.shape[2:])):
             patches = [_standardized(_patches(each, level, rng)) for each in sides]
@@ -117,33 +117,42 @@ def laplacian(images: Tensor, level: int) -> Tensor:
     return images - _up(_down(images))
 
 
-def _part(images: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    if len(images) == count:
-        return images
-    return images[torch.from_numpy(rng.permutation(len(images))[:count])]
-
-
 def _patches(images: Tensor, level: int, rng: np.random.Generator) -> Array:
     """Return random patches of a level, float32 (N * 128, C, 7 * 7)."""
-    found = []
+    shape = len(images) * PATCHES, images.shape[1], PATCH * PATCH
+    found = np.empty(shape, dtype=np.float32)
+    done = 0
     for chunk in chunks(images, _IMAGES_AT_ONCE):
-        pyramid = laplacian(chunk.float(), level)
+        pyramid = laplacian(chunk.to(torch.float32), level).cpu()
         windows = pyramid.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
         which = torch.arange(len(chunk)).repeat_interleave(PATCHES)
         rows, columns = (
             torch.from_numpy(rng.integers(size, size=len(which))) for size in windows.shape[2:4]
         )
-        found.append(windows[which, :, rows, columns].flatten(2))
-    return torch.cat(found).numpy()
+        found[done : done + len(which)] = windows[which, :, rows, columns].flatten(2).numpy()
+        done += len(which)
+    return found
 
 
 def _standardized(patches: Array) -> Array:
-    """Return patches (n, C, 49) as rows (n, C * 49), each channel of mean 0 and deviation 1."""
-    mean = patches.mean(axis=(0, 2), keepdims=True, dtype=np.float64)
-    patches -= mean.astype(np.float32)
-    deviation = np.sqrt((patches**2).mean(axis=(0, 2), keepdims=True, dtype=np.float64))
+    """Return patches (n, C, 49) as rows (n, C * 49), each channel of mean 0 and deviation 1.
+
+    The array is changed in place, in blocks: there is room for no second one.
+    """
+    step = _IMAGES_AT_ONCE * PATCHES
+    blocks = [patches[start : start + step] for start in range(0, len(patches), step)]
+    values = len(patches) * patches.shape[2]
+    shape = 1, patches.shape[1], 1
+    mean = sum(part.sum(axis=(0, 2), dtype=np.float64) for part in blocks) / values
+    for part in blocks:
+        part -= mean.astype(np.float32).reshape(shape)
+    deviation = np.sqrt(
+        sum(np.square(part).sum(axis=(0, 2), dtype=np.float64) for part in blocks) / values
+    )
     # a channel without any variation has none to scale
-    patches /= np.where(deviation > 0, deviation, 1.0).astype(np.float32)
+    deviation[deviation == 0] = 1.0
+    for part in blocks:
+        part /= deviation.astype(np.float32).reshape(shape)
     return patches.reshape(len(patches), -1)
 
 
@@ -159,6 +168,7 @@ def _up(images: Tensor) -> Tensor:
 
 
 def _smooth(images: Tensor, gain: float) -> Tensor:
-    kernel = gain * torch.outer(_KERNEL, _KERNEL).expand(images.shape[1], 1, 5, 5)
+    kernel = gain * torch.outer(_KERNEL, _KERNEL).to(images.device)
+    kernel = kernel.expand(images.shape[1], 1, 5, 5)
     padded = functional.pad(images, (2, 2, 2, 2), mode="reflect")
     return functional.conv2d(padded, kernel, groups=images.shape[1])

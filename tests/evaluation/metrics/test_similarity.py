@@ -114,7 +114,7 @@ def test_batches_are_compare_gans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCHES", 3)
     monkeypatch.setattr(module, "BATCH_IMAGES", 4)
     monkeypatch.setattr(module, "_CHUNK_VALUES", 16 * 16 * 2)
-    order = np.random.default_rng(0).permutation(12).reshape(3, 4)
+    order = np.arange(12).reshape(3, 4)
     expected = np.mean(
         [
             reference(images[i].numpy(), images[j].numpy(), WEIGHTS)
@@ -189,6 +189,34 @@ def test_no_image_is_paired_with_itself() -> None:
         for i, j in itertools.combinations(range(3), 2)
     )
     assert metric(images, pairs=2)["ms_ssim"] <= highest < 0.999
+
+
+def test_images_kept_for_another_metric_are_left_out() -> None:
+    images = torch.from_numpy(pair((400, 1, 16, 16), noise=80.0)[0])
+    found = metric(images, pairing="batches")["ms_ssim_protocol"]
+    assert "10080 pairs of 320 images in 5 batches" in str(found)
+    found = metric(images, pairs=50, max_images=20)["ms_ssim_protocol"]
+    assert "50 pairs of 20 images" in str(found)
+
+
+def test_float32_about_the_mean_is_close_to_float64() -> None:
+    """Noise and smooth images by pair; constants, where nothing but rounding could differ."""
+    bright = np.full((1, 64, 64), 250, dtype=np.uint8)
+    dark = np.full((1, 64, 64), 13, dtype=np.uint8)
+    for first, second in (pair((3, 64, 64), noise=5.0), pair((3, 64, 64), 1), (bright, dark)):
+        found = multi_scale_ssim(torch.from_numpy(first)[None], torch.from_numpy(second)[None])
+        assert float(found) == pytest.approx(reference(first, second, WEIGHTS), abs=1e-6)
+
+
+def test_low_precision_settings_of_the_caller_change_nothing() -> None:
+    images = torch.from_numpy(pair((4, 3, 64, 64))[0])
+    expected = metric(images)["ms_ssim"]
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert metric(images)["ms_ssim"] == expected
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_small_images_have_a_key_of_their_own() -> None:

@@ -117,7 +117,8 @@ def test_levels_halve_as_far_as_they_do_evenly(sides: tuple[int, int], expected:
 def test_both_sides_count_equally_and_the_number_is_told() -> None:
     real, fake = photographs(50, 0, channels=1), photographs(30, 1, channels=1)
     assert "30 images a side" in str(measured(real, fake)["swd_protocol"])
-    assert "20 images a side" in str(measured(real[:20], fake, images=20)["swd_protocol"])
+    # another metric may have had more images kept
+    assert "20 images a side" in str(measured(real, fake, images=20)["swd_protocol"])
 
 
 def test_images_without_a_level_are_one_line() -> None:
