@@ -13,6 +13,7 @@ tiled to three channels. There are no class scores.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -144,6 +145,9 @@ def _load(name: str, spec: VisionModel, path: Path | None) -> nn.Module:
     # its layers draw initial weights from the global generator
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # the hub logs each failed request; what it comes to is said below
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
         try:
             network: nn.Module = timm.create_model(
                 spec.model, pretrained=path is None, **spec.options
@@ -159,6 +163,8 @@ def _load(name: str, spec: VisionModel, path: Path | None) -> nn.Module:
             reason = " ".join(str(error).split())[:150] or type(error).__name__
             where = f"weights {path} of {name} can't be used" if path else f"{name}: no weights"
             raise WeightsError(f"{where} ({reason}); {_how_to_get(spec)}") from None
+        finally:
+            logging.disable(before)
     return network
 
 
