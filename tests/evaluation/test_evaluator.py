@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from digit_images import generated, split
 from PIL import Image
 from torch import Tensor
 
-import gan_bench.data  # noqa: F401  (fills DATASETS)
 from gan_bench.errors import ConfigError, DataError
 from gan_bench.evaluation import Extractor, build_extractor, evaluate
 from gan_bench.evaluation.frechet import Gaussian, frechet_distance
-from gan_bench.registry import DATASETS, METRICS
+from gan_bench.registry import METRICS
 
 ALL = ["fid", "kid", "inception_score", "precision_recall", "ms_ssim"]
 FIGURES = {
@@ -35,17 +35,6 @@ FIGURES = {
 @pytest.fixture(scope="module")
 def extractor() -> Extractor:
     return build_extractor("classifier:digits")
-
-
-def split(name: str) -> Any:
-    return DATASETS.build("digits").split(name)
-
-
-def generated(count: int = 200) -> Tensor:
-    """Real digits with noise: worse than real ones, better than nothing."""
-    images = split("train").images(range(count)).float()
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    return (images + 40 * noise).clamp(0, 255).round().to(torch.uint8)
 
 
 def figures(result: dict[str, Any]) -> dict[str, float]:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from digit_images import generated, split
 from PIL import Image
 from torch import Tensor
 
-import gan_bench.data  # noqa: F401  (fills DATASETS)
 from gan_bench.data.splits import TensorSplit
 from gan_bench.errors import ConfigError, DataError
 from gan_bench.evaluation import Evaluator, Extractor, build_extractor, evaluate
@@ -37,17 +37,6 @@ def extractor() -> Extractor:
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GAN_BENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def split(name: str) -> Any:
-    return DATASETS.build("digits").split(name)
-
-
-def generated(count: int = 200) -> Tensor:
-    """Real digits with noise: worse than real ones, better than nothing."""
-    images = split("train").images(range(count)).float()
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    return (images + 40 * noise).clamp(0, 255).round().to(torch.uint8)
 
 
 def figures(result: dict[str, Any]) -> dict[str, float]:
