@@ -272,8 +272,9 @@ def baselines(config: Config) -> dict[str, dict[str, Any]]:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         generator, _ = build_networks(config, dataset)
-    untrained = evaluator.run(LatentSampler(frozen(generator.to(device)), config, device))
+    sets = config.evaluator.sets
+    untrained = evaluator.run(LatentSampler(frozen(generator.to(device)), config, device), sets)
     train = dataset.split("train")
-    count = min(config.evaluator.n_fake, len(train))
-    real = build_evaluator(config, dataset, device, n_generated=count).run(train)
+    count = min(config.evaluator.n_fake, len(train) // sets)
+    real = build_evaluator(config, dataset, device, n_generated=count).run(train, sets)
     return {"untrained": untrained, "real": real}

@@ -126,8 +126,10 @@ def test_compare_gan_does_not_round_the_images(tmp_path: Path):
 
 
 def test_the_floor_of_an_unrounded_protocol_is_under_the_same_protocol():
-    found = baselines(configs.compose([*SMALL, "evaluator.metrics=[fid]"]))
-    assert found["real"]["protocol"] == found["untrained"]["protocol"]
+    for sets in (1, 3):
+        fields = ["evaluator.metrics=[fid]", f"evaluator.sets={sets}"]
+        found = baselines(configs.compose([*SMALL, *fields]))
+        assert found["real"]["protocol"] == found["untrained"]["protocol"]
 
 
 def test_a_run_is_a_sampler_in_one_call(tmp_path: Path):
