@@ -154,6 +154,11 @@ class _Run:
         self.dataset: Dataset = DATASETS.from_config(config.dataset)
         # before training: missing weights must not show after three days
         self.evaluator = build_evaluator(config, self.dataset, device)
+        if self.evaluator.needs.labels:
+            raise ConfigError(
+                "intra_fid needs the classes of generated images, and no architecture here is "
+                "conditional; leave it out of evaluator.metrics"
+            )
         self.trainer = Trainer(config, self.dataset, device)
         self.total = config.training.g_steps
         self.checkpoints = run_dir / "checkpoints"

@@ -96,6 +96,12 @@ def test_more_images_than_the_split_has_are_an_error_before_training(tmp_path: P
     assert not (run_dir / "checkpoints").exists()
 
 
+def test_classes_of_generated_images_are_asked_for_before_training(tmp_path: Path):
+    fields = ["evaluator.metrics=[intra_fid]", f"run_dir={tmp_path / 'run'}", "device=cpu"]
+    with pytest.raises(ConfigError, match="no architecture here is conditional"):
+        train(prepare(configs.compose(fields)))
+
+
 SMALL = [
     "evaluator=compare_gan", "evaluator.extractor=classifier:digits", "evaluator.n_real=359",
     "evaluator.n_fake=320", "architecture.hidden=16", "latent.dim=4", "training.steps=5",

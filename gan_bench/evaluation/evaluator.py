@@ -110,6 +110,7 @@ class Evaluator:
                 if isinstance(extractor, str)
                 else extractor
             )
+            self._require_scores(self._extractor)
         self._progress = progress
         self._n_generated = n_generated
         self._draws = Draws(seed)
@@ -190,6 +191,20 @@ class Evaluator:
                 )
                 measured[label] = value
         return {**measured, **record}
+
+    @property
+    def needs(self) -> Needs:
+        """What is collected for the metrics together."""
+        return self._needs
+
+    def _require_scores(self, extractor: Extractor) -> None:
+        if not self._needs.logits or getattr(extractor, "gives_scores", True):
+            return
+        names = [name for name, each in self._metrics.items() if each.needs.logits]
+        raise ConfigError(
+            f"{', '.join(names)}: class scores are needed, and extractor {extractor.name} gives "
+            "none; leave it out of the metrics, or choose extractor=inception"
+        )
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -67,6 +67,7 @@ class VisionExtractor:
     resize = f"bicubic_antialias_{_SIDE}"
     precision = "float32"
     test_accuracy = None
+    gives_scores = False
 
     def __init__(
         self,

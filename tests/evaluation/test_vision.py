@@ -100,7 +100,7 @@ def test_figures_carry_the_name(tmp_path: Path, small: None) -> None:
     random_weights(path)
     found = evaluate(images(6), images(8), metrics=["fid"], extractor="dinov2", weights_path=path)
     assert found["fid_dinov2"] > 0 and found["resize"] == "bicubic_antialias_224"
-    with pytest.raises(DataError, match="this extractor gives none"):
+    with pytest.raises(ConfigError, match="extractor dinov2 gives none"):
         evaluate(images(20), None, metrics=["is"], extractor="dinov2", weights_path=path)
 
 

@@ -64,8 +64,3 @@ def test_inception_score_of_few_images_uses_one_split_and_says_so() -> None:
         scored(logits[:1])
     with pytest.raises(DataError, match="2 generated images"):
         METRICS.build("inception_score").check(None, 1, None)
-
-
-def test_an_extractor_without_class_scores_is_one_line() -> None:
-    with pytest.raises(DataError, match="needs class scores"):
-        scored(np.zeros((100, 0), dtype=np.float32))
