@@ -1,4 +1,4 @@
-"""Ships conf/ and sweeps/ inside the package; the rest is pyproject.toml."""
+"""Ships conf/, sweeps/ and the published tables inside the package; the rest is pyproject.toml."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("conf", "sweeps")
+SHIPPED = ("conf", "sweeps", "results/published")
 
 
 class BuildWithResources(build_py):

@@ -268,6 +268,8 @@ def identity(config: Config) -> dict[str, Any]:
     plain = to_dict(config)
     training = plain["training"]
     training["steps"], training["d_steps"] = config.training.g_steps, None
+    if training["images"] is None:  # as in configs that know no such field
+        del training["images"]
     for field in runtime_fields(config.dataset["name"]):
         *parents, leaf = field.split(".")
         node = plain

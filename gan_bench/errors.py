@@ -38,6 +38,10 @@ class StudyError(GanBenchError):
     """A study that can't be read, is locked, or doesn't match what it was started with."""
 
 
+class EngineError(GanBenchError):
+    """A machine or cluster that refuses a job, or can't be reached."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """Build the error for a name that is not among the known ones, naming the nearest.
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -105,18 +106,18 @@ def read_json(path: Path, *, what: str) -> Any:
         raise GanBenchError(f"{what} {path} is unreadable: {error}") from None
 
 
-def append_jsonl(path: Path, record: Mapping[str, object], *, sync: bool = False) -> None:
-    """Append one JSON line with a single write; a torn line left by a crash is closed first.
+def append_jsonl(path: Path, *records: Mapping[str, object], sync: bool = False) -> None:
+    """Append JSON lines with a single write; a torn line left by a crash is closed first.
 
     Args:
         path: The file. Its folder is made if it is missing.
-        record: The line's content.
-        sync: Force it to the disk before returning.
+        records: The content of each line.
+        sync: Force them to the disk before returning.
 
     Raises:
         StorageError: The disk is full, read-only, or the path can't be written.
     """
-    line = json.dumps(plain(record), allow_nan=False) + "\n"
+    text = "".join(json.dumps(plain(record), allow_nan=False) + "\n" for record in records)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as stream:
@@ -124,8 +125,8 @@ def append_jsonl(path: Path, record: Mapping[str, object], *, sync: bool = False
             if end:
                 stream.seek(end - 1)
                 if stream.read(1) != b"\n":
-                    line = "\n" + line
-            stream.write(line.encode())
+                    text = "\n" + text
+            stream.write(text.encode())
             stream.flush()
             if sync:
                 os.fsync(stream.fileno())
@@ -133,10 +134,13 @@ def append_jsonl(path: Path, record: Mapping[str, object], *, sync: bool = False
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file, passing over torn lines; a missing file is empty."""
-    if not path.exists():
-        return []
+    return parse_jsonl(path.read_text(errors="replace")) if path.exists() else []
+
+
+def parse_jsonl(text: str) -> list[dict[str, Any]]:
+    """Read JSON lines, passing over torn ones."""
     records = []
-    for line in path.read_text(errors="replace").splitlines():
+    for line in text.splitlines():
         with contextlib.suppress(ValueError):
             record = json.loads(line)
             if isinstance(record, dict):
@@ -171,10 +175,37 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
+            holder = lock_holder(path)
+            named = f" (process {holder[1]} on {holder[0]})" if holder else ""
             raise BusyError(
-                f"{what} is in use by another process; wait for it, or stop it"
+                f"{what} is in use by another process{named}; wait for it, or stop it"
             ) from None
+        with contextlib.suppress(OSError):  # the note is for people: a full disk may refuse it
+            stream.truncate(0)
+            stream.write(f"{socket.gethostname()} {os.getpid()}\n")
+            stream.flush()
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock now; also where nothing can be written."""
+    try:
+        with path.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def lock_holder(path: Path) -> tuple[str, int] | None:
+    """Return host and process id that a lock's file names: its last holder, alive or not."""
+    try:
+        host, pid = path.read_text().split()
+        return host, int(pid)
+    except (OSError, ValueError):
+        return None
 
 
 def plain(value: Any) -> Any:

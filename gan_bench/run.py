@@ -26,33 +26,23 @@ from gan_bench.config import Config
 from gan_bench.errors import BusyError, ConfigError, GanBenchError, StorageError
 from gan_bench.hardware import choose_device, cpu_threads, device_name, versions
 from gan_bench.interfaces import Dataset
+from gan_bench.listener import Listeners, RunListener
 from gan_bench.measure import build_evaluator
 from gan_bench.metric_keys import find
 from gan_bench.overfitting import discriminator_accuracy
 from gan_bench.registry import DATASETS
 from gan_bench.samples import LatentSampler, write_grid
+from gan_bench.signals import deferred_interrupts, sigterm_as_interrupt
+from gan_bench.trackers import build_trackers
 from gan_bench.training import checkpoint
-from gan_bench.training.trainer import DivergedError, Progress, Trainer, deferred_interrupts
+from gan_bench.training.trainer import DivergedError, Trainer
 
 RESULT_SCHEMA = 1
+ENDED = ("completed", "diverged", "stopped")
+"""Statuses of runs that don't go on."""
+_STOP = "stop.json"
 RANKED_BY = ("fid", "kid_mean")
 """`best` is the evaluation with the lowest of the first of these that was measured."""
-
-
-class RunListener:
-    """Told what a run does; the command line prints it. These methods do nothing."""
-
-    def started(self, step: int, total: int, run_dir: Path) -> None:
-        """Training starts, or goes on, at `step` of `total`."""
-
-    def logged(self, step: int, progress: Progress, images_per_second: float) -> None:
-        """A log line was written."""
-
-    def evaluating(self, step: int) -> None:
-        """An evaluation starts."""
-
-    def evaluated(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """An evaluation has ended."""
 
 
 def default_run_dir(config: Config) -> Path:
@@ -119,6 +109,14 @@ def run_trial(run_dir: Path, listener: RunListener | None = None) -> dict[str, A
         return result
 
 
+def request_stop(run_dir: Path, reason: str) -> None:
+    """Ask a run, wherever it goes on, to end at its next event with what it has measured.
+
+    Its status is then "stopped" and its error the reason.
+    """
+    files.write_json(run_dir / _STOP, {"reason": reason})
+
+
 def train(run_dir: Path, listener: RunListener | None = None) -> dict[str, Any]:
     """Run or continue a trial and return its result; faults are raised.
 
@@ -127,20 +125,23 @@ def train(run_dir: Path, listener: RunListener | None = None) -> dict[str, Any]:
         KeyboardInterrupt: SIGINT or SIGTERM; the state is saved.
     """
     finished = read_result(run_dir)
-    if finished is not None and finished["status"] in ("completed", "diverged"):
+    if finished is not None and finished["status"] in ENDED:
         return finished
     config = configs.load(run_dir / "config.yaml")
     device = choose_device(config.device)
     with (
         files.locked(run_dir / ".lock", f"run {run_dir}"),
         cpu_threads(config.threads),
+        sigterm_as_interrupt(),
         torch.random.fork_rng(),
     ):
-        run = _Run(config, run_dir, device, listener or RunListener())
+        listeners = [listener or RunListener(), *build_trackers(config, run_dir)]
+        run = _Run(config, run_dir, device, Listeners(listeners))
         try:
             return run.execute()
         finally:
             run.trainer.close()
+            run.listener.closed()
 
 
 class _Run:
@@ -177,6 +178,10 @@ class _Run:
         try:
             self._do_what_is_due()
             while not self._at_end:
+                if (self.run_dir / _STOP).exists():
+                    asked = files.read_json(self.run_dir / _STOP, what="request to stop")
+                    status, error = "stopped", str(asked["reason"])
+                    break
                 with deferred_interrupts() as stop:
                     self.trainer.advance(self._next_event(), stop)
                     if self._at_end or _due(self.trainer.step, self.config.training.log_every):
@@ -192,6 +197,7 @@ class _Run:
             status, error = "diverged", str(diverged)
         result = self._result(status, error)
         files.write_json(self.run_dir / "result.json", result)
+        self.listener.ended(result)
         return result
 
     @property
@@ -219,16 +225,20 @@ class _Run:
             path = self.run_dir / "samples" / f"step_{step:06d}.png"
             if not path.exists():
                 write_grid(self.trainer.snapshot(), self.config, self.device, path)
+                self.listener.sampled(step, path)
         if evaluated:
             self._evaluate()
 
     def _save(self) -> None:
         self.trainer.check_finite()
-        checkpoint.save(
-            self.checkpoints,
-            self.trainer.step,
-            {**self.trainer.state(), "logged": list(self._logged)},
-        )
+        with deferred_interrupts() as stop:
+            checkpoint.save(
+                self.checkpoints,
+                self.trainer.step,
+                {**self.trainer.state(), "logged": list(self._logged)},
+            )
+        if stop():
+            raise KeyboardInterrupt
 
     def _log(self) -> None:
         trainer = self.trainer

@@ -39,6 +39,8 @@ class TrainingConfig:
     d_steps: int | None = None
     """The length in D steps instead, as compare_gan v2 counts: steps = ceil(d_steps / n_disc)."""
     batch_size: int = 64
+    images: int | None = None
+    """Training images that are used, a fixed random choice; None: all."""
     n_disc: int = 1
     ema_decay: float | None = None
     """Decay of the moving average of G's weights that is evaluated; None: no average."""
@@ -110,6 +112,8 @@ class Config:
     """CPU threads; None: as many as torch chooses. Small networks are fastest with one."""
     run_dir: str | None = None
     """Where the run is kept; None: results/runs/<names>-<digest of the config>."""
+    trackers: list[Any] = dataclasses.field(default_factory=list)
+    """tensorboard, wandb or mlflow: names, or mappings with a name and options."""
     plugins: list[str] = dataclasses.field(default_factory=list)
     """Python files to import first; they register losses and other parts of your own."""
 
@@ -119,6 +123,7 @@ _RUNTIME_FIELDS = (
     "threads",
     "run_dir",
     "plugins",
+    "trackers",
     "training.log_every",
     "training.checkpoint_every",
     "training.sample_every",

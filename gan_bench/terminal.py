@@ -11,9 +11,11 @@ from typing import Any
 from tqdm import tqdm
 
 from gan_bench.evaluation import figures
+from gan_bench.listener import RunListener
 from gan_bench.metric_keys import measures
-from gan_bench.run import RunListener
-from gan_bench.sweep import Objective, StudyEvent, Trial
+from gan_bench.sweep import STATUSES, Objective, Study, StudyEvent, StudyStatus, Trial
+from gan_bench.sweep.cost import CellCost
+from gan_bench.sweep.engines import CAUSES
 from gan_bench.training.trainer import Progress
 
 _LINE_SECONDS = 5.0
@@ -93,9 +95,15 @@ class StudyPrinter:
         if event.kind == "started":
             rest = f", {event.done} done before" if event.done else ""
             self._line(f"{event.total} trials{rest}")
-        if event.kind != "finished" or event.trial is None:
-            return
+        if event.kind == "limited":
+            self._line(f"no more trials are started: {event.reason}")
         trial = event.trial
+        if trial is not None and event.kind == "interrupted":
+            self._line(
+                f"{trial.cell} {trial.source} seed {trial.seed}: {trial.state}, {trial.error}"
+            )
+        if event.kind != "finished" or trial is None:
+            return
         value = "" if trial.objective is None else f" {trial.objective:.4g}"
         best = "" if event.best is None else f", best {event.best.objective:.4g} {event.best.cell}"
         left = "" if event.seconds_left is None else f", {_duration(event.seconds_left)} left"
@@ -185,3 +193,74 @@ def study_table(
     width = max(len(name) for _, name in known) if known else 0
     lines = [f"{name:<{width}}  {value:10.4g}" for value, name in known]
     return "\n".join([f"best {objective.metric} of each cell:", *lines])
+
+
+ASSUMED_SPEED = 20e12
+"""FLOP/s that turn arithmetic into GPU-hours: an assumption, not a measurement."""
+
+
+def cost_table(study: Study, costs: Sequence[CellCost], engine: str, slots: int) -> str:
+    """Lay out what a study would be: cells, trials and the estimated time."""
+    width = max(len("cell"), *(len(cost.cell) for cost in costs))
+    lines = [
+        f"{'cell':<{width}}{'fixed':>7}{'search':>8}{'s/step':>10}{'h/trial':>10}{'hours':>9}{'PFLOP':>9}"
+    ]
+    for cost in costs:
+        figures = (cost.seconds_per_step, cost.hours_per_trial, cost.hours)
+        step, trial, all_ = ("-" if value is None else f"{value:.3g}" for value in figures)
+        lines.append(
+            f"{cost.cell:<{width}}{cost.fixed:>7}{cost.searched:>8}{step:>10}{trial:>10}{all_:>9}"
+            f"{cost.flops / 1e15:>9.3g}"
+        )
+    trials = sum(cost.trials for cost in costs)
+    lines.append(f"{len(costs)} cells, {trials} trials; objective {study.objective.metric}")
+    flops = sum(cost.flops for cost in costs)
+    lines.append(
+        f"{sum(cost.d_steps for cost in costs):.3g} D steps, {flops:.3g} floating-point operations "
+        f"of training: {flops / ASSUMED_SPEED / 3600:.3g} GPU-hours if a GPU sustained "
+        f"{ASSUMED_SPEED / 1e12:g} TFLOP/s"
+    )
+    hours = [cost.hours for cost in costs if cost.hours is not None]
+    if hours:
+        lines.append(
+            f"about {sum(hours):.3g} device hours, {sum(hours) / slots:.3g} hours on engine "
+            f"{engine} with {slots} slots, as timed on this machine (metrics' own time left out)"
+        )
+    return "\n".join(lines)
+
+
+def status_table(found: StudyStatus) -> str:
+    """Lay out how a study stands."""
+    study, total = found.study, found.study.total
+    order = ("proposed", "submitted", "running", *CAUSES, *STATUSES)
+    states = [state for state in order if found.states[state]]
+    width = max(len("cell"), *(len(cell.name) for cell in found.cells))
+    head = "".join(f"{state:>11}" for state in states)
+    lines = [
+        f"{study.name}: {found.done} of {total} trials done",
+        f"{'cell':<{width}}{head}{'best':>12}",
+    ]
+    for cell in found.cells:
+        counts = "".join(f"{cell.states[state] or '-':>11}" for state in states)
+        best = "-" if cell.best is None else f"{cell.best:.4g}"
+        lines.append(f"{cell.name:<{width}}{counts}{best:>12}")
+    for running in found.running:
+        value = "" if running.value is None else f", {study.objective.metric} {running.value:.4g}"
+        silent = f", silent for {_duration(running.silent_seconds)}"
+        lines.append(
+            f"running {running.trial.trial_id} {running.trial.cell} seed {running.trial.seed}: "
+            f"step {running.step}/{running.total}{value} on {running.host}{silent}"
+        )
+    lines += [f"failed {t.trial_id} {t.cell} seed {t.seed}: {t.error}" for t in found.failed]
+    pace, left = found.trials_per_hour, found.hours_left
+    speed = "" if pace is None else f"{pace:.3g} trials/hour, "
+    rest = "" if not left else f"about {_duration(left * 3600)} left, "
+    lines.append(f"{speed}{rest}{found.gpu_hours:.3g} device hours used")
+    holder = f"{found.driver.get('engine')} on {found.driver.get('host')}"
+    if found.alive:
+        lines.append(f"driver: at work, engine {holder} (process {found.driver.get('pid')})")
+    elif found.done < total:
+        lines.append(
+            f"driver: none at work; go on with gan-bench sweep study_dir={found.study_dir}"
+        )
+    return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -61,9 +62,19 @@ def test_help_and_list(capsys):
         (["compare", "run_dir=nowhere", "against=b"], "is missing; is nowhere a run directory?"),
         (["evaluate", "run_dir=nowhere"], "is missing; is nowhere a run directory?"),
         (["evaluate", "images=nowhere.zip"], "nowhere.zip"),
-        (["sweep"], "study=NAME"),
+        (["sweep"], "study.yaml is missing; is"),
         (["sweep", "study=demmo"], "demo"),
-        (["sweep", "study=demo", "engine=slurm"], "not available in this version"),
+        (["sweep", "study=demo", "--dryrun"], "did you mean '--dry-run'"),
+        (["sweep", "study=demo", "--dry-run", "probe=never"], "true or false"),
+        (["sweep", "study=demo", "probe=false"], "for --dry-run only"),
+        (["sweep", "study=demo", "engine=local", "engine.slot=2"], "did you mean 'slots'"),
+        (["sweep", "study=demo", "engine=nowhere.yaml"], "nowhere.yaml is missing"),
+        (["sweep", "study=demo", "budget.gpu_hour=2"], "did you mean 'gpu_hours'"),
+        (["sweep", "study=demo", "fork=nowhere"], "is nowhere a study directory"),
+        (["status"], "study_dir=DIR"),
+        (["status", "study_dir=nowhere"], "is nowhere a study directory"),
+        (["cancel"], "study_dir=DIR"),
+        (["cancel", "study_dir=nowhere"], "is nowhere a study directory"),
         (["sweep", "study=demo", "engine=inlin"], "did you mean 'inline'"),
         (["sweep", "study=demo", "trainin.steps=5"], "trainin"),
         (["sweep", "study=demo", "retry_failed=maybe"], "true or false"),
@@ -79,6 +90,11 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, capsys, t
     assert main(arguments) == 2
     assert words in one_line(capsys)
     assert not (tmp_path / "study").exists()
+
+
+def test_a_sweep_of_nothing_is_refused(capsys):
+    assert main(["sweep"]) == 2
+    assert "sweep needs study=NAME" in one_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +120,13 @@ def test_train_refuses_bad_input_before_training(overrides, words, tmp_path, cap
     assert not (tmp_path / "run" / "train.jsonl").exists()
 
 
+def test_hydra_leaves_what_the_package_logs_alone(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gan-bench"])
+    log = logging.getLogger("gan_bench.trackers")  # whose warnings a user must see
+    assert main(["train", "training.stps=5", f"run_dir={tmp_path / 'run'}"]) == 2
+    assert not log.disabled and log.isEnabledFor(logging.INFO)
+
+
 def test_a_disk_that_cannot_be_written_is_one_clear_line(tmp_path: Path):
     (tmp_path / "file").write_text("")
     done = run("train", *TINY, f"run_dir={tmp_path / 'file' / 'run'}")
@@ -111,6 +134,7 @@ def test_a_disk_that_cannot_be_written_is_one_clear_line(tmp_path: Path):
     assert done.stderr.startswith("gan-bench: cannot write") and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_one_clear_line_and_the_run_goes_on(tmp_path: Path):
     """A limit on file sizes stands in for a full disk: the kernel refuses to write on."""
     resource = pytest.importorskip("resource")
@@ -127,6 +151,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_clear_line_and_the_run_goes_on(tm
     assert run("train", *arguments).returncode == 0
 
 
+@pytest.mark.slow
 def test_unexpected_faults_keep_their_traceback(tmp_path: Path):
     (tmp_path / "bad_loss.py").write_text(
         "from gan_bench.registry import LOSSES\n"
@@ -158,6 +183,7 @@ def test_train_then_evaluate(tmp_path: Path):
     assert json.loads(evaluated.stdout)["n_fake"] == 100
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_where_its_config_says(tmp_path: Path, monkeypatch):
     """Without run_dir it is results/runs/<names>-<digest>; nothing else is left behind."""
     monkeypatch.chdir(tmp_path)
@@ -238,6 +264,7 @@ def test_compare_two_runs(tmp_path: Path, capsys):
     assert "2 sample sets or more" in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_interrupted_training_exits_with_130_and_goes_on(tmp_path: Path):
     run_dir = tmp_path / "run"
     arguments = [*TINY, "training.steps=100000", f"run_dir={run_dir}"]
@@ -255,6 +282,7 @@ def test_interrupted_training_exits_with_130_and_goes_on(tmp_path: Path):
     assert list((run_dir / "checkpoints").glob("step_*.pt"))
 
 
+@pytest.mark.slow
 def test_multirun_reaches_the_sweeper(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run(
@@ -267,6 +295,7 @@ def test_multirun_reaches_the_sweeper(tmp_path: Path, monkeypatch):
     assert len(finished) >= 2 and all(r["status"] == "completed" for r in finished)
 
 
+@pytest.mark.slow
 def test_sweep_and_report(tmp_path: Path):
     study = tmp_path / "small.yaml"
     study.write_text(

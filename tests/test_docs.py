@@ -14,13 +14,19 @@ from gan_bench import config as configs
 from gan_bench import listing
 from gan_bench.cli import VERBS, main
 from gan_bench.registry import REGISTRIES
+from gan_bench.report.aggregate import split_parts
+from gan_bench.report.compare import robustness
+from gan_bench.report.naming import number
+from gan_bench.report.study import read_study
 from gan_bench.sweep import load_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OWN = (
     *("study", "run_dir", "images", "reference", "against", "analysis", "seed"),
-    *("engine", "checkpoint", "plugins", "hydra/sweeper"),
+    *("engine", "checkpoint", "plugins", "hydra/sweeper", "fork", "probe", "retry_failed"),
+    *("scale", "report_dir", "top"),
+    *("settings.", "budget.", "stop.", "retries.", "early_stopping."),
 )
 
 
@@ -72,13 +78,14 @@ def test_the_loss_of_the_readme_works(tmp_path: Path):
 
 
 def test_the_study_file_of_the_docs_is_a_study(tmp_path: Path):
-    (text,) = blocks(ROOT / "docs" / "studies.md", "yaml")
+    text, *_ = blocks(ROOT / "docs" / "studies.md", "yaml")
     (tmp_path / "my_study.yaml").write_text(text)
     study = load_study(str(tmp_path / "my_study.yaml"), [])
     assert len(study.cells) == 6
     assert study.total == 6 * (3 + 10)
 
 
+@pytest.mark.slow
 def test_the_evaluation_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """Its commands and its code, in the order of the page, in one folder."""
     monkeypatch.chdir(tmp_path)
@@ -101,3 +108,21 @@ def test_links_between_pages_lead_somewhere(page: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "name", ["loss_digits", "regularization_digits", "loss_mnist", "regularization_mnist"]
+)
+def test_the_small_study_page_quotes_its_trials(name: str):
+    page = (ROOT / "docs" / "small_study.md").read_text()
+    (part,) = split_parts(read_study(ROOT / "docs" / "small_study" / name))
+    seeds = {(len(cell.trials) // len(cell.settings), len(cell.settings)) for cell in part.cells}
+    assert seeds == {(3, 3), (3, 6)}
+    for cell in part.cells:
+        found = robustness(cell, part.objective)
+        assert found is not None
+        best, mean = number(cell.settings[0].median), number(found.iqm)
+        row = (
+            f"| {cell.name} | {len(cell.settings)} x 3 | {best} | {mean}, {number(found.iqm_low)} "
+        )
+        assert row in page, row

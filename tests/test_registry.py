@@ -116,6 +116,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_loss_from_one_file_outside_is_a_hydra_choice_and_trains(tmp_path: Path):
     file = tmp_path / "my_loss.py"
     file.write_text(OUTSIDE.replace("{n}", "a"))

@@ -17,6 +17,7 @@ import torch
 from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.errors import BusyError, CheckpointError, ConfigError, GanBenchError
+from gan_bench.listener import RunListener
 from gan_bench.measure import evaluate_run
 from gan_bench.run import best_evaluation, prepare, run_trial, train
 from gan_bench.training import checkpoint
@@ -122,6 +123,7 @@ def start(run_dir: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code, str(run_dir)], env=os.environ)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_by_itself_to_the_same_end(reference: Path, tmp_path: Path):
     run_dir = make(tmp_path / "killed", *THOROUGH)
     kills = 0
@@ -140,6 +142,7 @@ def test_killed_at_any_moment_it_goes_on_by_itself_to_the_same_end(reference: Pa
     assert_same_run(reference, run_dir)
 
 
+@pytest.mark.slow
 def test_terminated_it_saves_its_state_and_goes_on(reference: Path, tmp_path: Path):
     run_dir = make(tmp_path / "terminated", *THOROUGH, "training.checkpoint_every=1000000")
     process = start(run_dir)
@@ -154,6 +157,27 @@ def test_terminated_it_saves_its_state_and_goes_on(reference: Path, tmp_path: Pa
         assert without_times(run_dir / name) == without_times(reference / name)
 
 
+class Terminating(RunListener):
+    """SIGTERM as an evaluation begins, when no update is there to be waited for."""
+
+    def evaluating(self, step: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_terminated_in_an_evaluation_it_saves_its_state_too(tmp_path: Path):
+    run_dir = make(tmp_path / "run", *THOROUGH, "training.checkpoint_every=1000000")
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(run_dir, Terminating())
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    found = checkpoint.load_newest(run_dir / "checkpoints")
+    assert found is not None and found["step"] == 40
+
+
+@pytest.mark.slow
 def test_a_corrupt_checkpoint_costs_only_the_way_to_the_one_before(reference: Path, tmp_path: Path):
     run_dir = make(tmp_path / "corrupt", *THOROUGH)
     process = start(run_dir)
@@ -193,6 +217,7 @@ def test_a_fault_of_the_trial_is_its_result(tmp_path: Path):
         train(run_dir)
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_runs_is_left_alone(tmp_path: Path):
     run_dir = make(tmp_path / "run", *THOROUGH, "training.steps=100000")
     process = start(run_dir)

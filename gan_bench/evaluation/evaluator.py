@@ -123,6 +123,11 @@ class Evaluator:
         self._check(self._n_reference if n_generated is None else n_generated)
 
     @property
+    def extractor(self) -> Extractor | None:
+        """What makes features of images; None if no metric needs any."""
+        return self._extractor
+
+    @property
     def _n_reference(self) -> int | None:
         return None if self._reference is None else self._reference.count
 

@@ -65,6 +65,13 @@ class Interval:
             return int(min(max(value, self.low), self.high))
         return _between(self.low, self.high, position, self.log)
 
+    def position(self, value: float) -> float:
+        """Return the position of a value in [0, 1]: the inverse of `at`, for integers a middle."""
+        low, high = (self.low - 0.5, self.high + 0.5) if self.integer else (self.low, self.high)
+        if self.log:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        return min(max((value - low) / (high - low), 0.0), 1.0)
+
     def values(self) -> list[Any]:
         """List the values of an integer interval."""
         return list(range(int(self.low), int(self.high) + 1))
@@ -165,45 +172,6 @@ class Space:
         grids = product(*(dimension.values() for dimension in self.dimensions.values()))
         for values in islice(grids, limit):
             yield canonical(dict(zip(self.dimensions, values, strict=True)))
-
-    def to_skopt(self) -> list[Any]:
-        """Return scikit-optimize's dimensions, in the order of `point`.
-
-        A choice becomes the categories "0", "1", ...: options may be lists or None, which
-        scikit-optimize can't hold.
-        """
-        from skopt.space import Categorical, Integer, Real
-
-        found: list[Any] = []
-        for dimension in self.dimensions.values():
-            if isinstance(dimension, Choice):
-                found.append(Categorical([str(i) for i in range(dimension.size)]))
-                continue
-            kind = Integer if dimension.integer else Real
-            prior = "log-uniform" if dimension.log else "uniform"
-            found.append(kind(dimension.low, dimension.high, prior=prior))
-        return found
-
-    def to_point(self, settings: Settings) -> list[Any]:
-        """Return settings of this space as scikit-optimize's list of values."""
-        point: list[Any] = []
-        for key, dimension in self.dimensions.items():
-            value = settings[key]
-            if isinstance(dimension, Choice):
-                point.append(str(dimension.index(value)))
-            else:  # rounding may have left the interval by a digit, which skopt refuses
-                point.append(min(max(value, dimension.low), dimension.high))
-        return point
-
-    def from_point(self, point: list[Any]) -> Settings:
-        """Return scikit-optimize's list of values (numpy scalars) as canonical settings."""
-        settings = {}
-        for (key, dimension), value in zip(self.dimensions.items(), point, strict=True):
-            if isinstance(dimension, Choice):
-                settings[key] = dimension.options[int(value)]
-            else:
-                settings[key] = int(value) if dimension.integer else float(value)
-        return canonical(settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the space as `parse` reads it."""

@@ -7,7 +7,6 @@ what study.yaml in a study directory holds; `study_file` reads what people write
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,10 @@ from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
 from gan_bench.errors import ConfigError, StudyError, require
-from gan_bench.metric_keys import find
+from gan_bench.sweep.fields import read_fields
+from gan_bench.sweep.halving import EarlyStopping
+from gan_bench.sweep.limits import Budget, Retries, StopRules
+from gan_bench.sweep.objective import Objective
 from gan_bench.sweep.space import Settings, Space, canonical, render, to_overrides
 from gan_bench.sweep.store import Trial
 
@@ -31,50 +33,36 @@ _SHOWN, _WIDTH = 6, 120
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
-    """What trials are compared by."""
-
-    metric: str = "fid"
-    """A key of the result's metrics, or its stem: fid finds fid_digits_cnn."""
-    mode: str = "min"
-    """min or max."""
-    at: str = "best"
-    """best: the best checkpoint that was evaluated; final: the last."""
-
-    def find(self, result: Mapping[str, Any]) -> str | None:
-        """Return the key that the metric has in a trial's result; None if it was not measured."""
-        return find(result.get("best" if self.at == "best" else "metrics") or {}, self.metric)
-
-    def value(self, result: Mapping[str, Any]) -> float | None:
-        """Return a trial's value; None unless it completed with a finite one."""
-        key = self.find(result)
-        if key is None or result.get("status") != "completed":
-            return None
-        value = result["best" if self.at == "best" else "metrics"][key]
-        finite = isinstance(value, (int, float)) and math.isfinite(value)
-        return float(value) if finite else None
-
-    def better(self, a: float, b: float) -> bool:
-        """Whether value a is better than value b."""
-        return a < b if self.mode == "min" else a > b
-
-
-@dataclasses.dataclass(frozen=True)
 class Bandit:
     """The search that follows the fixed settings, one for each cell."""
 
     trials: int = 0
     """Settings it tries in a cell."""
     suggester: str = "gaussian_process"
-    """gaussian_process or random."""
+    """gaussian_process (gp), random, sobol or grid."""
+    acquisition: str = "lcb"
+    """What the Gaussian process minimizes: lcb, ei or hedge."""
     kappa: float = 1.96
-    """How much uncertainty attracts (GP-UCB)."""
+    """How much uncertainty attracts (lcb)."""
+    xi: float = 0.0
+    """What counts as an improvement (ei)."""
     random_starts: int = 5
     """Settings known in a cell, fixed ones included, before its model is used."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the trials of each setting; their median is what the search sees."""
     seed: int = 0
     """Seed of the search itself."""
+    mode: str = "steady"
+    """steady: a setting is chosen whenever a slot is free; batch: as many as `batch` at a time,
+    once all trials of the cell before them have finished (as in The GAN Landscape)."""
+    batch: int = 10
+    """Settings of a round in mode batch."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a suggester can be told."""
+        names = ("acquisition", "kappa", "xi", "random_starts")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +90,12 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     """Seeds of the trials of each fixed setting."""
     bandit: Bandit = dataclasses.field(default_factory=Bandit)
+    early_stopping: EarlyStopping | None = None
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    stop: StopRules = dataclasses.field(default_factory=StopRules)
+    retries: Retries = dataclasses.field(default_factory=Retries)
+    engine: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Where it runs unless the command line says otherwise: name, and the engine's options."""
 
     def base_config(self) -> Config:
         """Compose what all trials share; where cells choose a part, it is the default one."""
@@ -175,17 +169,21 @@ class Study:
             ],
             seeds=tuple(plain["seeds"]),
             bandit=Bandit(**{**bandit, "seeds": tuple(bandit["seeds"])}),
+            **rules(plain),
+            engine=dict(plain.get("engine") or {}),
         )
 
     def identity(self) -> dict[str, Any]:
         """Return what may not change under a study that has begun.
 
         The number of settings to search may: more of them go on where the search stopped. So may
-        overrides that say where and how trials run.
+        what limits the study, and what says where and how trials run.
         """
         plain = self.to_dict()
         runtime = configs.runtime_fields(self.base_config().dataset["name"])
         del plain["bandit"]["trials"]
+        for name in ("budget", "stop", "retries", "engine"):
+            del plain[name]
         plain["base"] = {
             key_of(override): override for override in self.base if key_of(override) not in runtime
         }
@@ -212,6 +210,23 @@ class Study:
                     raise ConfigError(f"cell {cell.name}: {error}") from None
 
 
+def rules(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the fields early_stopping, budget, stop and retries of a study.
+
+    Raises:
+        ConfigError: A field of one is unknown, or a value of the wrong type or out of range.
+    """
+    halving = plain.get("early_stopping")
+    return {
+        "early_stopping": None
+        if halving is None
+        else read_fields(EarlyStopping, "early_stopping", halving),
+        "budget": read_fields(Budget, "budget", plain.get("budget") or {}),
+        "stop": read_fields(StopRules, "stop", plain.get("stop") or {}),
+        "retries": read_fields(Retries, "retries", plain.get("retries") or {}),
+    }
+
+
 def key_of(override: str) -> str:
     """Return what an override sets: "loss" for "loss=hinge", "+loss=hinge" and "~loss"."""
     return override.partition("=")[0].lstrip("+~")
@@ -233,7 +248,8 @@ def save_study(study: Study, study_dir: Path) -> None:
             listed = [text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..." for text in changed]
             raise StudyError(
                 f"{study_dir} holds another study ({'; '.join(listed[:_SHOWN])}{more}); "
-                "use another study_dir"
+                "use another study_dir, with fork=OLD_STUDY_DIR to take over the trials that stay "
+                "what they were"
             )
         if earlier.to_dict() == study.to_dict():
             return

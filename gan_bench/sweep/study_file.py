@@ -12,11 +12,22 @@ cells:                                      # the product of the axes
       overrides: [regularizer=gradient_penalty]
       space: {regularizer.weight: "tag(log, interval(0.1, 100))"}
       fixed: {regularizer.weight: 10}       # for fixed settings that don't set it
+exclude: [{loss: wasserstein, method: none}]  # combinations of labels that are no cells
 settings:
   fixed: [{optimizer.lr: [1e-4, 2e-4]}]     # a list of values is one setting for each
+  grid: {optimizer.beta1: [0, 0.5]}         # the product of lists, after the fixed ones
   space: {optimizer.lr: "tag(log, interval(1e-5, 1e-2))"}
-  bandit: {trials: 4}                       # the fields of `Bandit`
+  bandit: {trials: 4}                       # the fields of `Bandit`; or rounds and batch
+  random: {trials: 4}                       # in its place: a bandit that draws at random
+  best_of: DIR                              # in place of all: each cell's best in another study
 seeds: [0, 1]                               # of the fixed settings; bandit.seeds: those or others
+early_stopping: {eta: 3, min_steps: 1000}   # `EarlyStopping`
+stop: {patience: 20, target: 10}            # `StopRules`
+budget: {trials: 500, gpu_hours: 100}       # `Budget`
+retries: {lost: 3}                          # `Retries`
+engine: {name: local, slots: 4}             # where it runs if the command line doesn't say
+
+`include` and `define` make it of parts; see `parts`.
 """
 
 from __future__ import annotations
@@ -32,23 +43,29 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_bench import config as configs
 from gan_bench.errors import ConfigError, StudyError, require, unknown
+from gan_bench.sweep import parts
+from gan_bench.sweep.objective import Objective
+from gan_bench.sweep.scale import scale_study
 from gan_bench.sweep.space import Settings, Space, render
-from gan_bench.sweep.study import Bandit, Cell, Objective, Study, key_of
+from gan_bench.sweep.store import best_trial, read_trials
+from gan_bench.sweep.study import Bandit, Cell, Study, key_of, read_study, rules
 from gan_bench.sweep.suggest import SUGGESTERS
 
-_FIELDS = ("name", "objective", "base", "cells", "settings", "seeds")
-_ON_THE_COMMAND_LINE = ("objective", "settings", "seeds")
+_RULES = ("early_stopping", "stop", "budget", "retries")
+_FIELDS = ("name", "objective", "base", "cells", "exclude", "settings", "seeds", *_RULES, "engine")
+_ON_THE_COMMAND_LINE = ("objective", "settings", "seeds", *_RULES)
 _OWN_KEYS = ("seed", "run_dir")
 """Fields of a run that the study sets itself."""
 
 
-def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
+def load_study(name_or_path: str, overrides: Sequence[str] = (), *, scale: float = 1.0) -> Study:
     """Read a study file.
 
     Args:
         name_or_path: A file in sweeps/ without its ending ("demo", "landscape/loss"), or a path.
-        overrides: Appended to the study's base; "seeds=...", "objective..." and "settings..."
-            change the study itself (settings.bandit.trials=2).
+        overrides: Appended to the study's base; those of the study's own fields change the study
+            itself (settings.bandit.trials=2, seeds=[0,1], budget.gpu_hours=10).
+        scale: Share of its size; see `scale_study`.
 
     Raises:
         StudyError: There is no such file, or it is unreadable.
@@ -56,18 +73,16 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
     """
     path = _find(name_or_path)
     own = [override for override in overrides if _stem(override) in _ON_THE_COMMAND_LINE]
+    rest = [override for override in overrides if override not in own]
     try:
-        node = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(own))
-        plain = OmegaConf.to_container(node)
+        content = parts.resolve(parts.read_file(path))
+        merged = OmegaConf.merge(OmegaConf.create(content), OmegaConf.from_dotlist(own))
+        plain = OmegaConf.to_container(merged)
+        assert isinstance(plain, dict)
+        named = {"name": path.stem, **{str(key): value for key, value in plain.items()}}
+        return scale_study(build_study(named, rest), scale)
     except OmegaConfBaseException as error:
         raise ConfigError(f"study {path}: {str(error).splitlines()[0]}") from None
-    except Exception as error:  # PyYAML has many ways to say that a file is no YAML
-        raise StudyError(f"study {path} can't be read: {' '.join(str(error).split())}") from None
-    if not isinstance(plain, dict):
-        raise StudyError(f"study {path} is no mapping of fields")
-    content = {"name": path.stem, **{str(key): value for key, value in plain.items()}}
-    try:
-        return build_study(content, [override for override in overrides if override not in own])
     except ConfigError as error:
         raise ConfigError(f"study {path}: {error}") from None
 
@@ -95,8 +110,11 @@ def build_study(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> St
             raise ConfigError(f"'{override}': a study sets {key_of(override)} itself")
 
     settings = _mapping("settings", content.get("settings"))
-    _known("field of settings", settings, ("fixed", "space", "bandit"))
-    cells = _cells(_mapping("cells", content.get("cells")), settings)
+    _known("field of settings", settings, ("fixed", "grid", "space", "bandit", "random", "best_of"))
+    axes = _mapping("cells", content.get("cells"))
+    cells = _cells(axes, settings, _exclusions(axes, content.get("exclude")))
+    if settings.get("best_of"):
+        cells = _with_best(cells, Path(str(settings["best_of"])))
     for cell in cells:
         varied = {*map(key_of, cell.overrides), *cell.space.dimensions, *_keys(cell.fixed)}
         for override in overrides:
@@ -112,7 +130,9 @@ def build_study(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> St
         base=base,
         cells=cells,
         seeds=seeds,
-        bandit=_bandit(_mapping("settings.bandit", settings.get("bandit")), seeds),
+        bandit=_bandit(_search(settings), seeds),
+        **rules({field: _mapping(field, content[field]) for field in _RULES if content.get(field)}),
+        engine=_mapping("engine", content.get("engine")),
     )
     require(study.total > 0, f"study {name} has no trials; give settings.fixed or bandit.trials")
     study.check()
@@ -129,13 +149,20 @@ class _Branch:
     fixed: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def _cells(axes: dict[str, Any], settings: dict[str, Any]) -> list[Cell]:
+def _cells(
+    axes: dict[str, Any], settings: dict[str, Any], exclusions: list[dict[str, str]]
+) -> list[Cell]:
     shared = Space.parse(_mapping("settings.space", settings.get("space"))).dimensions
     rows = settings.get("fixed") or []
     require(isinstance(rows, list), "settings.fixed must be a list of settings")
     fixed = [_mapping("a setting of settings.fixed", row) for row in rows]
+    grid = _mapping("settings.grid", settings.get("grid"))
+    fixed += [grid] if grid else []
     cells: list[Cell] = []
     for branches in product(*(_branches(axis, spec) for axis, spec in axes.items())):
+        labels = {axis: branch.label for axis, branch in zip(axes, branches, strict=True)}
+        if any(excluded.items() <= labels.items() for excluded in exclusions):
+            continue
         dimensions, defaults = dict(shared), {}
         for branch in branches:
             dimensions.update(Space.parse(branch.space).dimensions)
@@ -146,13 +173,48 @@ def _cells(axes: dict[str, Any], settings: dict[str, Any]) -> list[Cell]:
         cells.append(
             Cell(
                 name=name,
-                axes={axis: branch.label for axis, branch in zip(axes, branches, strict=True)},
+                axes=labels,
                 overrides=[override for branch in branches for override in branch.overrides],
                 space=space,
                 fixed=_expand(({**defaults, **row} for row in fixed), space),
             )
         )
+    require(bool(cells), "exclude leaves no cells")
     return cells
+
+
+def _with_best(cells: list[Cell], study_dir: Path) -> list[Cell]:
+    """Give each cell the best setting of its namesake in another study; see `best_trial`."""
+    earlier = read_study(study_dir)
+    trials = read_trials(study_dir)
+    found = []
+    for cell in cells:
+        best = best_trial(earlier.objective, [trial for trial in trials if trial.cell == cell.name])
+        if best is None:
+            raise StudyError(
+                f"settings.best_of: {study_dir} has no trial with a value in cell {cell.name}"
+            )
+        found.append(dataclasses.replace(cell, fixed=[best.settings]))
+    return found
+
+
+def _exclusions(axes: dict[str, Any], given: Any) -> list[dict[str, str]]:
+    """Read combinations to leave out; each must name labels that there are."""
+    require(given is None or isinstance(given, list), "exclude must be a list of combinations")
+    found = []
+    for row in given or []:
+        combination = _mapping("a combination of exclude", row)
+        require(bool(combination), "exclude has an empty combination, which would leave no cells")
+        _known("axis in exclude", combination, axes)
+        for axis, label in combination.items():
+            labels = [branch.label for branch in _branches(axis, axes[axis])]
+            if axis in configs.GROUPS:
+                label = configs.GROUPS[axis].canonical(str(label))
+            if str(label) not in labels:
+                raise unknown(f"{axis} in exclude", label, labels)
+            combination[axis] = str(label)
+        found.append(combination)
+    return found
 
 
 def _branches(axis: str, spec: Any) -> list[_Branch]:
@@ -205,6 +267,28 @@ def _objective(plain: dict[str, Any]) -> Objective:
     return objective
 
 
+def _search(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the search: settings.bandit, or settings.random, a bandit by chance."""
+    bandit = _mapping("settings.bandit", settings.get("bandit"))
+    random = _mapping("settings.random", settings.get("random"))
+    require(
+        not (bandit and random),
+        "settings.bandit and settings.random are both set; give one of them",
+    )
+    if random:
+        require("suggester" not in random, "settings.random has no suggester: it draws at random")
+        return {**random, "suggester": "random"}
+    if "rounds" in bandit:
+        rounds, batch = bandit.pop("rounds"), bandit.get("batch", Bandit.batch)
+        require("trials" not in bandit, "settings.bandit has rounds and trials; give one of them")
+        require(
+            type(rounds) is int and type(batch) is int,
+            "settings.bandit.rounds and batch must be whole numbers",
+        )
+        bandit["trials"] = rounds * batch
+    return bandit
+
+
 def _bandit(plain: dict[str, Any], seeds: tuple[int, ...]) -> Bandit:
     _known("field of settings.bandit", plain, _names(Bandit))
     bandit = Bandit(
@@ -212,16 +296,20 @@ def _bandit(plain: dict[str, Any], seeds: tuple[int, ...]) -> Bandit:
     )
     if bandit.suggester not in SUGGESTERS:
         raise unknown("settings.bandit.suggester", bandit.suggester, SUGGESTERS)
-    for field, low in (("trials", 0), ("random_starts", 1), ("seed", 0)):
+    if bandit.mode not in ("steady", "batch"):
+        raise unknown("settings.bandit.mode", bandit.mode, ("steady", "batch"))
+    for field, low in (("trials", 0), ("random_starts", 1), ("seed", 0), ("batch", 1)):
         value = getattr(bandit, field)
         require(
             isinstance(value, int) and not isinstance(value, bool) and value >= low,
             f"settings.bandit.{field} is {value}; it must be a whole number, at least {low}",
         )
-    require(
-        isinstance(bandit.kappa, (int, float)) and bandit.kappa >= 0,
-        f"settings.bandit.kappa is {bandit.kappa}; it must be a number, not negative",
-    )
+    for field in ("kappa", "xi"):
+        value = getattr(bandit, field)
+        require(
+            isinstance(value, (int, float)) and value >= 0,
+            f"settings.bandit.{field} is {value}; it must be a number, not negative",
+        )
     return bandit
 
 
@@ -271,6 +359,13 @@ def _stem(override: str) -> str:
     return key_of(override).partition(".")[0]
 
 
+def study_names() -> list[str]:
+    """Return the names of the studies in sweeps/; what a name with an underscore holds is none."""
+    folder = configs.resource_dir("sweeps")
+    names = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
+    return sorted(str(name) for name in names if not any(p.startswith("_") for p in name.parts))
+
+
 def _find(name_or_path: str) -> Path:
     folder = configs.resource_dir("sweeps")
     for path in (folder / f"{name_or_path}.yaml", Path(name_or_path)):
@@ -278,5 +373,4 @@ def _find(name_or_path: str) -> Path:
             return path
     if name_or_path.endswith((".yaml", ".yml")):
         raise StudyError(f"study file {name_or_path} is missing")
-    names = [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")]
-    raise StudyError(str(unknown("study", name_or_path, names)))
+    raise StudyError(str(unknown("study", name_or_path, study_names())))

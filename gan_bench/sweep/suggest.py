@@ -1,36 +1,29 @@
-"""Which setting to try next: a Gaussian-process bandit (GP-UCB), and random search.
+"""Which setting to try next: by a grid, at random, by a Sobol sequence, or by a Gaussian process.
 
 A suggester is a function of what it was told: asked again after a replay of the same history, it
 gives the same point. So nothing is pickled, and an interrupted study goes on as if it had not
 been. Lower values are better; None is a trial that failed or diverged.
-
-Decisions, for the GP (Srinivas et al. 2010; The GAN Landscape, arXiv 1807.04720):
-- The model is fitted anew, to the ordered history, at every ask. scikit-optimize has no pending
-  points and never forgets a NaN, so nothing but finite values reaches it.
-- A failure is told the worst finite value known at that time: bad, without bending the scale.
-- A pending point is told the median of the known values (a constant liar that neither attracts
-  nor repels): its variance is gone, so the next point is elsewhere.
-- Where all known values are positive it models their log10: FID spans decades, and the spread
-  among good settings matters more than that among bad ones.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.stats import qmc
+from threadpoolctl import threadpool_limits
 
 from gan_bench import files
 from gan_bench.errors import require, unknown
-from gan_bench.sweep.space import Choice, Settings, Space
+from gan_bench.sweep.space import Interval, Settings, Space
 
 _DRAWS = 1000
 """Draws before a space is taken for exhausted; then a finite one is listed."""
 _LISTED = 100_000
+
+Observation = tuple[Settings, float | None]
 
 
 class Suggester(Protocol):
@@ -67,7 +60,7 @@ class RandomSuggester:
         self.space = space
         self._key = key
         self._seen: set[str] = set()
-        self._told: list[tuple[Settings, float | None]] = []
+        self._told: list[Observation] = []
 
     def tell(self, settings: Settings, value: float | None) -> None:
         """Add an observation; see `Suggester.tell`."""
@@ -78,102 +71,104 @@ class RandomSuggester:
 
     def ask(self, pending: Sequence[Settings] = ()) -> Settings | None:
         """Return a new setting; see `Suggester.ask`."""
-        taken = self._seen | {files.digest(settings) for settings in pending}
-        return self._draw(taken, self._rng(pending))
+        return self._first_new(self._taken(pending), self._draws(pending))
+
+    def _taken(self, pending: Sequence[Settings]) -> set[str]:
+        return self._seen | {files.digest(settings) for settings in pending}
+
+    def _draws(self, pending: Sequence[Settings]) -> Iterator[Settings]:
+        rng = self._rng(pending)
+        for _ in range(_DRAWS):
+            yield self.space.sample(rng)
 
     def _rng(self, pending: Sequence[Settings]) -> np.random.Generator:
-        count = len(self._seen) + len(pending)
-        return np.random.default_rng(int(files.digest([self._key, count]), 16))
+        return np.random.default_rng(self._seed(len(self._seen) + len(pending)))
 
-    def _draw(self, taken: set[str], rng: np.random.Generator) -> Settings | None:
-        """Draw a setting that is not taken; None when there is none."""
-        for _ in range(_DRAWS if self.space.dimensions else 0):
-            settings = self.space.sample(rng)
+    def _seed(self, *parts: object) -> int:
+        return int(files.digest([self._key, *parts]), 16)
+
+    def _first_new(self, taken: set[str], draws: Iterator[Settings]) -> Settings | None:
+        """Return the first setting that is not taken; None when there is none."""
+        for settings in draws if self.space.dimensions else ():
             if files.digest(settings) not in taken:
                 return settings
         if self.space.size is None:
             return None
         left = [s for s in self.space.enumerate(_LISTED) if files.digest(s) not in taken]
+        rng = np.random.default_rng(self._seed(len(taken)))
         return left[int(rng.integers(len(left)))] if left else None
 
 
-class GaussianProcessSuggester(RandomSuggester):
-    """GP bandit by scikit-optimize: the minimum of mean - kappa * standard deviation."""
+class SobolSuggester(RandomSuggester):
+    """A scrambled Sobol sequence (Owen 1998), which fills the space more evenly than chance."""
 
-    def __init__(
-        self, space: Space, *, key: str = "", kappa: float = 1.96, random_starts: int = 5
-    ) -> None:
+    def _draws(self, pending: Sequence[Settings]) -> Iterator[Settings]:
+        return self._sequence(len(self._seen) + len(pending))
+
+    def _sequence(self, start: int) -> Iterator[Settings]:
+        """Yield the sequence from a position on; the sequence is the key's."""
+        names = list(self.space.dimensions)
+        sequence = qmc.Sobol(len(names), scramble=True, rng=self._seed("sobol") % 2**32)
+        if start:  # which scipy refuses for 0
+            sequence.fast_forward(start)
+        for _ in range(_DRAWS):
+            (point,) = sequence.random(1)
+            yield self.space.at({name: float(x) for name, x in zip(names, point, strict=True)})
+
+
+class GridSuggester(RandomSuggester):
+    """Every setting of a finite space, in order; intervals are cut into evenly spaced points."""
+
+    def __init__(self, space: Space, *, key: str = "", points: int = 5, **_: Any) -> None:
         """Start without observations.
 
         Args:
             space: Where to search.
-            key: Names the sequence of random numbers (study, cell).
-            kappa: How much uncertainty attracts.
-            random_starts: Observed and pending points before the model is used.
+            key: Not needed: nothing is random.
+            points: Values taken of each interval that has no end of them, its ends included,
+                evenly spaced on its scale.
         """
         super().__init__(space, key=key)
-        self._kappa = kappa
-        self._random_starts = random_starts
+        values = {
+            name: [dimension.at(n / max(1, points - 1)) for n in range(points)]
+            if isinstance(dimension, Interval) and dimension.size is None
+            else dimension.values()
+            for name, dimension in space.dimensions.items()
+        }
+        self._grid = Space.parse(values)
 
     def ask(self, pending: Sequence[Settings] = ()) -> Settings | None:
-        """Return the model's next point; a random one at first and where it would repeat."""
-        rng = self._rng(pending)
-        taken = self._seen | {files.digest(settings) for settings in pending}
-        inside = [settings for settings in pending if settings in self.space]
-        values = self._imputed()
-        if values and self.space.dimensions and len(values) + len(inside) >= self._random_starts:
-            points = [settings for settings, _ in self._told] + inside
-            lies = [statistics.median(values)] * len(inside)
-            settings = self._model_minimum(points, values + lies, rng)
-            if files.digest(settings) not in taken:
-                return settings
-        return self._draw(taken, rng)
+        """Return the first setting of the grid that is not taken; see `Suggester.ask`."""
+        taken = self._taken(pending)
+        grid = self._grid.enumerate(_LISTED) if self.space.dimensions else iter(())
+        return next((each for each in grid if files.digest(each) not in taken), None)
 
-    def _imputed(self) -> list[float]:
-        """Return a finite value for each observation; none if no trial has succeeded."""
-        known = [value for _, value in self._told if value is not None]
-        if not known:
-            return []
-        worst = max(known)
-        values = [worst if value is None else value for _, value in self._told]
-        return [math.log10(value) for value in values] if min(values) > 0 else values
 
-    def _model_minimum(
-        self, points: list[Settings], values: list[float], rng: np.random.Generator
-    ) -> Settings:
-        from skopt import Optimizer
+def _gaussian_process(space: Space, **options: Any) -> Suggester:
+    from gan_bench.sweep.gaussian_process import GaussianProcessSuggester  # skopt takes a second
 
-        categorical = any(isinstance(d, Choice) for d in self.space.dimensions.values())
-        optimizer = Optimizer(
-            self.space.to_skopt(),
-            base_estimator="GP",
-            n_initial_points=0,
-            acq_func="LCB",
-            # gradients through one-hot categories lead to corners that no option has
-            acq_optimizer="sampling" if categorical else "lbfgs",
-            acq_func_kwargs={"kappa": self._kappa},
-            random_state=int(rng.integers(2**31)),
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # length scales at their bounds: usual with few points
-            optimizer.tell([self.space.to_point(point) for point in points], values)
-            return self.space.from_point(optimizer.ask())
+    return GaussianProcessSuggester(space, **options)
 
 
 SUGGESTERS: dict[str, Callable[..., Suggester]] = {
-    "gaussian_process": GaussianProcessSuggester,
+    "gaussian_process": _gaussian_process,
+    "gp": _gaussian_process,
+    "grid": GridSuggester,
     "random": RandomSuggester,
+    "sobol": SobolSuggester,
 }
+ACQUISITIONS = ("lcb", "ei", "hedge")
 
 
 def build_suggester(name: str, space: Space, *, key: str, **options: Any) -> Suggester:
     """Build a suggester by name.
 
     Args:
-        name: gaussian_process or random.
+        name: gaussian_process (gp), random, sobol or grid.
         space: Where to search.
         key: Names the sequence of random numbers.
-        options: kappa, random_starts.
+        options: acquisition (lcb, ei, hedge), kappa, xi, random_starts, points; each takes what
+            it knows.
 
     Raises:
         ConfigError: The name is unknown or an option out of range.
@@ -181,4 +176,31 @@ def build_suggester(name: str, space: Space, *, key: str, **options: Any) -> Sug
     if name not in SUGGESTERS:
         raise unknown("suggester", name, SUGGESTERS)
     require(options.get("kappa", 0.0) >= 0, "settings.bandit.kappa can't be negative")
+    if options.get("acquisition", "lcb") not in ACQUISITIONS:
+        raise unknown("settings.bandit.acquisition", options["acquisition"], ACQUISITIONS)
     return SUGGESTERS[name](space, key=key, **options)
+
+
+def suggest(
+    name: str,
+    space: Space,
+    key: str,
+    options: dict[str, Any],
+    history: Sequence[Observation],
+    pending: Sequence[Settings],
+) -> Settings | None:
+    """Return the next setting after a history, on one thread.
+
+    Args:
+        name: See `build_suggester`.
+        space: Where to search.
+        key: Names the sequence of random numbers.
+        options: See `build_suggester`.
+        history: What to tell, in order.
+        pending: See `Suggester.ask`.
+    """
+    suggester = build_suggester(name, space, key=key, **options)
+    for settings, value in history:
+        suggester.tell(settings, value)
+    with threadpool_limits(1):
+        return suggester.ask(pending)

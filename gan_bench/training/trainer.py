@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_bench.data.stream import BatchStream
+from gan_bench.data.subset import SubsetSplit
 from gan_bench.errors import CheckpointError
 from gan_bench.interfaces import Dataset
 from gan_bench.registry import ARCHITECTURES, LOSSES, NORMALIZERS, REGULARIZERS
@@ -37,6 +34,31 @@ def build_networks(config: Config, dataset: Dataset) -> tuple[nn.Module, nn.Modu
         latent_dim=config.latent.dim,
         normalizer=NORMALIZERS.from_config(config.normalizer),
     )
+
+
+def build_game(config: Config, dataset: Dataset, device: torch.device) -> Game:
+    """Build the players and their optimizers; initial weights come from torch's random state."""
+    generator, discriminator = (
+        network.to(device, memory_format=_memory_format(config))  # type: ignore[call-overload]
+        for network in build_networks(config, dataset)
+    )
+    adam = config.optimizer
+    return Game(
+        generator=generator,
+        discriminator=discriminator,
+        generator_optimizer=_adam(generator, adam, adam.lr),
+        discriminator_optimizer=_adam(discriminator, adam, adam.discriminator_lr or adam.lr),
+        loss=LOSSES.from_config(config.loss),
+        regularizer=REGULARIZERS.from_config(config.regularizer),
+        latents=lambda n: draw_latents(config, n, device),
+        autocast=functools.partial(
+            torch.autocast, device.type, torch.bfloat16, config.training.precision == "bf16"
+        ),
+    )
+
+
+def _memory_format(config: Config) -> torch.memory_format:
+    return torch.channels_last if config.training.channels_last else torch.contiguous_format
 
 
 def draw_latents(
@@ -87,24 +109,9 @@ class Trainer:
         self.whole = True
         """False while an update is under way, and for good if it was cut short."""
         self._sums = torch.zeros(4, dtype=torch.float64, device=device)
-        self._format = torch.channels_last if training.channels_last else torch.contiguous_format
-        generator, discriminator = (
-            network.to(device, memory_format=self._format)  # type: ignore[call-overload]
-            for network in build_networks(config, dataset)
-        )
-        adam = config.optimizer
-        self.game = Game(
-            generator=generator,
-            discriminator=discriminator,
-            generator_optimizer=_adam(generator, adam, adam.lr),
-            discriminator_optimizer=_adam(discriminator, adam, adam.discriminator_lr or adam.lr),
-            loss=LOSSES.from_config(config.loss),
-            regularizer=REGULARIZERS.from_config(config.regularizer),
-            latents=lambda n: draw_latents(config, n, device),
-            autocast=functools.partial(
-                torch.autocast, device.type, torch.bfloat16, training.precision == "bf16"
-            ),
-        )
+        self._format = _memory_format(config)
+        self.game = build_game(config, dataset, device)
+        generator = self.game.generator
         self._average = (
             AveragedModel(
                 generator,
@@ -113,8 +120,11 @@ class Trainer:
             if training.ema_decay is not None
             else None
         )
+        images = dataset.split("train")
+        if training.images is not None:
+            images = SubsetSplit(images, training.images)
         self.stream = BatchStream(
-            dataset.split("train"), training.batch_size, config.seed, device,
+            images, training.batch_size, config.seed, device,
             workers=training.workers,
         )  # fmt: skip
 
@@ -239,28 +249,3 @@ def generator_weights(content: dict[str, Any]) -> dict[str, Tensor]:
 
 def _adam(network: nn.Module, adam: OptimizerConfig, lr: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(network.parameters(), lr=lr, betas=(adam.beta1, adam.beta2), fused=True)
-
-
-@contextlib.contextmanager
-def deferred_interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold SIGINT and SIGTERM back until the block ends; yields a function that tells of one.
-
-    An update that is cut in half can't be saved; this lets the running one end first. A second
-    signal raises KeyboardInterrupt at once. Outside the main thread signals are left alone.
-    """
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -29,9 +29,12 @@ class GanBenchSweeperConfig:
     study_dir: str | None = None
     """None: results/studies/<name>-<digest of the study>, so the same command goes on with it."""
     engine: str = "inline"
+    engine_options: dict[str, Any] = field(default_factory=dict)
+    """The engine's own: hydra.sweeper.engine_options={slots:4}."""
     trials: int = 10
     """Settings tried in each cell; a sweep without intervals ends when all have been."""
     suggester: str = "gaussian_process"
+    acquisition: str = "lcb"
     kappa: float = 1.96
     random_starts: int = 5
     search_seed: int = 0
@@ -86,6 +89,7 @@ class GanBenchSweeper(Sweeper):
         from gan_bench.terminal import StudyPrinter
 
         options = self.options
+        engine_options = dict(options.engine_options)
         content = self.content(arguments)
         GlobalHydra.instance().clear()  # there can be one, and composing configs starts its own
         study = build_study(content)
@@ -94,7 +98,8 @@ class GanBenchSweeper(Sweeper):
         return run_study(
             study,
             folder,
-            engine=build_engine(options.engine),
+            engine=build_engine(options.engine, folder, engine_options),
+            engine_options=engine_options,
             on_event=StudyPrinter(),
             retry_failed=options.retry_failed,
         )
@@ -128,6 +133,7 @@ class GanBenchSweeper(Sweeper):
                 "bandit": {
                     "trials": options.trials,
                     "suggester": options.suggester,
+                    "acquisition": options.acquisition,
                     "kappa": options.kappa,
                     "random_starts": options.random_starts,
                     "seed": options.search_seed,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +22,17 @@ from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.errors import BusyError, ConfigError, StorageError, StudyError
 from gan_bench.sweep import (
-    Ended,
     Study,
     StudyEvent,
     Summary,
     Trial,
-    build_engine,
+    asking,  # noqa
     read_study,
     read_trials,
     run_study,
 )
-from gan_bench.sweep.engines import InlineEngine, TrialFunction
+from gan_bench.sweep.engines import TrialFunction
+from gan_bench.sweep.engines.inline import InlineEngine
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -89,7 +86,7 @@ def test_a_study_runs_every_trial_once_in_the_order_of_its_plan(tmp_path: Path) 
     summary = run(tmp_path, on_event=events.append)
     trials = summary.trials
     assert len(trials) == summary.total == 8
-    assert summary.statuses == {"completed": 8, "diverged": 0, "failed": 0}
+    assert summary.statuses == {"completed": 8, "stopped": 0, "diverged": 0, "failed": 0}
     two = ["non_saturating", "wasserstein"]
     assert [trial.cell for trial in trials] == two * 4
     assert [trial.source for trial in trials] == ["fixed"] * 4 + ["bandit"] * 4
@@ -173,10 +170,12 @@ def slow(run_dir):
     time.sleep(0.3)
     return analytic_trial(run_dir)
 
-run_study(small_study(), Path(sys.argv[1]), engine=build_engine("inline"), trial=slow)
+folder = Path(sys.argv[1])
+run_study(small_study(), folder, engine=build_engine("inline", folder), trial=slow)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_followed_by_another(
     tmp_path: Path, uninterrupted: list[tuple[Any, ...]]
 ) -> None:
@@ -186,7 +185,7 @@ def test_a_killed_driver_is_followed_by_another(
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], env=environment)
     journal = tmp_path / "trials.jsonl"
     deadline = time.monotonic() + 60
-    while len(files.read_jsonl(journal)) < 11:  # three have finished, the fourth is running
+    while len(files.read_jsonl(journal)) < 12:  # three have finished, the fourth is running
         assert child.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     with pytest.raises(BusyError, match="in use by another"):
@@ -266,7 +265,7 @@ def test_failed_trials_are_run_again_only_if_asked(tmp_path: Path) -> None:
     assert first.statuses["failed"] == 4
     assert run(tmp_path).statuses["failed"] == 4
     again = run(tmp_path, retry_failed=True)
-    assert again.statuses == {"completed": 8, "diverged": 0, "failed": 0}
+    assert again.statuses == {"completed": 8, "stopped": 0, "diverged": 0, "failed": 0}
     assert [t.trial_id for t in again.trials] == [t.trial_id for t in first.trials]
     run(diverged := tmp_path / "diverged", functools.partial(failing, how="diverged"))
     assert run(diverged, retry_failed=True).statuses["diverged"] == 4
@@ -276,7 +275,7 @@ def test_settings_that_are_refused_are_failed_trials(tmp_path: Path) -> None:
     rows = [{"optimizer.beta1": 0.5}, {"optimizer.beta1": 1.5}]
     study = small_study(settings={"fixed": rows}, seeds=[0])
     summary = run(tmp_path, study=study)
-    assert summary.statuses == {"completed": 2, "diverged": 0, "failed": 2}
+    assert summary.statuses == {"completed": 2, "stopped": 0, "diverged": 0, "failed": 2}
     assert all("beta1 is 1.5" in (t.error or "") for t in summary.trials if t.status == "failed")
     assert run(tmp_path, study=study).trials == summary.trials
 
@@ -304,22 +303,15 @@ def test_a_full_disk_stops_the_study_which_then_goes_on(
 
 def record_of_told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float | None, int]]:
     """Record what searches are told: (value, number of pending settings)."""
-    from gan_bench.sweep import driver
-
     told: list[tuple[float | None, int]] = []
-    build = driver.build_suggester
+    suggest = asking.suggest
 
-    def watched(*arguments: Any, **options: Any) -> Any:
-        suggester = build(*arguments, **options)
-        values: list[float | None] = []
-        tell, ask = suggester.tell, suggester.ask
-        monkeypatch.setattr(suggester, "tell", lambda s, v: (values.append(v), tell(s, v)))
-        monkeypatch.setattr(
-            suggester, "ask", lambda p: (told.extend((v, len(p)) for v in values), ask(p))[1]
-        )
-        return suggester
+    def watched(*arguments: Any) -> Any:
+        *_, history, pending = arguments
+        told.extend((value, len(pending)) for _, value in history)
+        return suggest(*arguments)
 
-    monkeypatch.setattr(driver, "build_suggester", watched)
+    monkeypatch.setattr(asking, "suggest", watched)
     return told
 
 
@@ -353,106 +345,10 @@ def test_a_search_is_told_the_median_over_seeds(
     assert told == [(expected, 0)]
 
 
-class ThreadEngine:
-    """An asynchronous engine: threads that finish out of order."""
-
-    def __init__(self, slots: int = 3) -> None:
-        self.slots = slots
-        self._pool = concurrent.futures.ThreadPoolExecutor(slots)
-        self._jobs: dict[concurrent.futures.Future[Any], Path] = {}
-        self.busy: list[int] = []
-
-    def submit(self, trial: Callable[[Path], dict[str, Any]], trial_dir: Path) -> str:
-        self._jobs[self._pool.submit(trial, trial_dir)] = trial_dir
-        return f"thread-{len(self._jobs)}"
-
-    def attach(self, trial_dir: Path, job_id: str) -> bool:
-        return False
-
-    def wait(self) -> list[Ended]:
-        self.busy.append(len(self._jobs))
-        done, _ = concurrent.futures.wait(
-            self._jobs, return_when=concurrent.futures.FIRST_COMPLETED
-        )
-        return [
-            Ended(self._jobs.pop(job), None if job.exception() is None else repr(job.exception()))
-            for job in done
-        ]
-
-    def close(self) -> None:
-        self._pool.shutdown()
-
-
-def test_an_asynchronous_engine_is_kept_busy_and_completes_the_same_plan(tmp_path: Path) -> None:
-    lock, order, rng = threading.Lock(), [], random.Random(0)
-
-    def trial(run_dir: Path) -> dict[str, Any]:
-        time.sleep(rng.uniform(0.01, 0.3))
-        with lock:  # OmegaConf's parser is not for several threads at once
-            result = analytic_trial(run_dir)
-            order.append(run_dir.name)
-        return result
-
-    settings = {**CONTENT["settings"], "bandit": {"trials": 4, "random_starts": 2, "seeds": [0, 1]}}
-    study = small_study(settings=settings)
-    engine = ThreadEngine()
-    summary = run_study(study, tmp_path, engine=engine, trial=trial)
-    assert summary.total == len(summary.trials) == len(order) == 4 + 16
-    assert order != [trial.trial_id for trial in summary.trials]  # out of order indeed
-    assert engine.busy[0] == 3
-    assert engine.busy == sorted(engine.busy, reverse=True), "a free slot was left empty"
-    for cell in study.cells:
-        searched = [t.settings for t in summary.trials if t.cell == cell.name and t.seed == 0]
-        assert len({files.digest(settings) for settings in searched}) == 5
-
-
-def test_a_job_of_an_earlier_driver_that_is_alive_is_waited_for_not_submitted(
-    tmp_path: Path,
-) -> None:
-    class Cluster(ThreadEngine):
-        """Jobs outlive the driver; `submit` of the first driver only queues."""
-
-        attached: list[str] = []
-        submitted: list[str] = []
-
-        def submit(self, trial: Callable[[Path], dict[str, Any]], trial_dir: Path) -> str:
-            self.submitted.append(trial_dir.name)
-            return super().submit(trial, trial_dir)
-
-        def attach(self, trial_dir: Path, job_id: str) -> bool:
-            assert job_id == "thread-1"
-            self.attached.append(trial_dir.name)
-            super().submit(analytic_trial, trial_dir)
-            return True
-
-    def interrupted(run_dir: Path) -> dict[str, Any]:
-        raise KeyboardInterrupt
-
-    class First(InlineEngine):
-        def submit(self, trial: TrialFunction, trial_dir: Path) -> str:
-            super().submit(trial, trial_dir)
-            return "thread-1"
-
-    with pytest.raises(KeyboardInterrupt):
-        run_study(the_study(), tmp_path, engine=First(), trial=interrupted)
-    engine = Cluster(slots=1)
-    summary = run_study(the_study(), tmp_path, engine=engine, trial=analytic_trial)
-    assert len(engine.attached) == 1 and engine.attached[0] not in engine.submitted
-    assert summary.statuses["completed"] == 8
-
-
-def test_engines_by_name() -> None:
-    assert isinstance(build_engine("inline"), InlineEngine)
-    for name in ("local", "slurm", "ray"):
-        with pytest.raises(ConfigError, match="not available in this version; use engine=inline"):
-            build_engine(name)
-    with pytest.raises(ConfigError, match="did you mean 'inline'"):
-        build_engine("inlin")
-
-
 def test_trials_are_records_of_plain_values(tmp_path: Path) -> None:
     run(tmp_path)
-    record = files.read_jsonl(tmp_path / "trials.jsonl")[0]
+    driver, record, *_ = files.read_jsonl(tmp_path / "trials.jsonl")
+    assert (driver["event"], driver["engine"], driver["pid"]) == ("driver", "inline", os.getpid())
     keys = "event, trial_id, cell, axes, settings, source, index, seed, overrides, time"
     assert ", ".join(record) == keys
     assert record["overrides"][0] == "loss=non_saturating"

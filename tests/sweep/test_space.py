@@ -71,17 +71,31 @@ SPACE = Space.parse(
 )
 
 
-def test_samples_are_canonical_plain_values_of_the_space_and_survive_skopt() -> None:
+def test_samples_are_canonical_plain_values_of_the_space() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         settings = SPACE.sample(rng)
         assert settings in SPACE
         assert canonical(settings) == settings
         assert all(type(value) in (int, float, str) for value in settings.values())
-        assert SPACE.from_point(SPACE.to_point(settings)) == settings
-        assert SPACE.from_point([np.asarray(v)[()] for v in SPACE.to_point(settings)]) == settings
-        pairs = zip(SPACE.to_point(settings), SPACE.to_skopt(), strict=True)
-        assert all(value in dimension for value, dimension in pairs)
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        Interval(-2.0, 3.0),
+        Interval(1e-5, 1e-2, log=True),
+        Interval(1, 5, integer=True),
+        Interval(1, 64, log=True, integer=True),
+    ],
+)
+def test_positions_lead_back_to_their_values(interval: Interval) -> None:
+    for position in np.linspace(0, 1, 23):
+        value = interval.at(float(position))
+        assert value in interval
+        assert interval.at(interval.position(value)) == pytest.approx(value, rel=1e-12)
+        if not interval.integer:
+            assert interval.position(value) == pytest.approx(position, abs=1e-12)
 
 
 def test_the_log_scale_is_uniform_in_the_exponent_and_integers_are_all_as_likely() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gan_bench import config as configs
 from gan_bench.errors import ConfigError, StudyError
 from gan_bench.sweep import Objective, Study, build_study, load_study, read_study
 from gan_bench.sweep.study import save_study
+from gan_bench.sweep.study_file import study_names
 
 METHODS: dict[str, Any] = {
     "none": [],
@@ -124,6 +126,22 @@ def test_trial_ids_depend_on_name_cell_settings_and_seed_only() -> None:
         ("cells/method", {"gp": {"override": []}}, "did you mean 'overrides'"),
         ("cells/method", {"gp": ["gradient_penalty"]}, "field=value"),
         ("cells/method", {"gp": ["regularizer=gradient_penlty"]}, "gradient_penalty"),
+        ("settings/bandit/mode", "batched", "did you mean 'batch'"),
+        ("settings/bandit/batch", 0, "at least 1"),
+        ("settings/bandit/xi", "a", "xi"),
+        ("settings/bandit/rounds", 3, "rounds and trials"),
+        ("settings/random", {"trials": 3}, "both set"),
+        ("settings/grid", [1], "must be a mapping"),
+        ("exclude", {"loss": "hinge"}, "list of combinations"),
+        ("exclude", [{"los": "hinge"}], "did you mean 'loss'"),
+        ("exclude", [{"loss": "minimax"}], "unknown loss in exclude 'minimax'"),
+        ("exclude", [{}], "empty combination"),
+        ("exclude", [{"loss": "ns"}, {"loss": "wasserstein"}], "leaves no cells"),
+        ("budget", {"gpu_hour": 3}, "did you mean 'gpu_hours'"),
+        ("budget", {"gpu_hours": "a lot"}, "budget.gpu_hours: Value 'a lot'"),
+        ("stop", {"patience": 0}, "at least 1"),
+        ("early_stopping", {"eta": 0.5}, "above 1"),
+        ("retries", {"lost": "often"}, "retries.lost"),
         ("base", ["dataset=digts"], "digits"),
         ("base", ["seed=3"], "sets seed itself"),
     ],
@@ -132,6 +150,56 @@ def test_mistakes_are_refused_before_anything_runs(path: str, value: Any, messag
     with pytest.raises(ConfigError, match=message) as caught:
         build_study(changed(path, value))
     assert "\n" not in str(caught.value)
+
+
+def test_combinations_can_be_left_out() -> None:
+    axes = {"loss": ["ns", "wasserstein", "hinge"], "method": METHODS}
+    exclude = [{"loss": "ns", "method": "none"}, {"method": "spectral_norm"}]
+    study = small_study(cells=axes, exclude=exclude)
+    assert [cell.name for cell in study.cells] == [
+        "non_saturating/gradient_penalty",
+        "wasserstein/none",
+        "wasserstein/gradient_penalty",
+        "hinge/none",
+        "hinge/gradient_penalty",
+    ]
+
+
+def test_a_grid_follows_the_fixed_settings_and_rounds_are_batches() -> None:
+    study = build_study(
+        {
+            "name": "grid",
+            "settings": {
+                "fixed": [{"optimizer.lr": 1e-3, "optimizer.beta1": 0.0}],
+                "grid": {"optimizer.lr": [1e-4, 1e-3], "optimizer.beta1": [0.0, 0.5]},
+                "space": {"optimizer.lr": "interval(0, 1)"},
+                "bandit": {"rounds": 12, "batch": 10, "mode": "batch", "suggester": "gp"},
+            },
+        }
+    )
+    (cell,) = study.cells
+    pairs = [(s["optimizer.lr"], s["optimizer.beta1"]) for s in cell.fixed]
+    assert pairs == [(1e-3, 0.0), (1e-4, 0.0), (1e-4, 0.5), (1e-3, 0.5)]
+    assert (study.bandit.trials, study.bandit.batch, study.bandit.mode) == (120, 10, "batch")
+    drawn = small_study(settings={"random": {"trials": 7}, "space": CONTENT["settings"]["space"]})
+    assert (drawn.bandit.suggester, drawn.bandit.trials) == ("random", 7)
+
+
+def test_limits_and_engine_are_read_kept_and_may_change(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "budget": {"trials": 5, "gpu_hours": 1.5},
+        "stop": {"patience": 3},
+        "retries": {"lost": 9},
+        "engine": {"name": "local", "slots": 3},
+    }
+    study = small_study(**changes, early_stopping={"eta": 4, "min_steps": 10})
+    save_study(study, tmp_path)
+    again = read_study(tmp_path)
+    assert again == study and again.budget.gpu_hours == 1.5 and again.retries.lost == 9
+    assert again.early_stopping is not None and again.early_stopping.eta == 4
+    save_study(small_study(early_stopping={"eta": 4, "min_steps": 10}), tmp_path)
+    with pytest.raises(StudyError, match="early_stopping"):
+        save_study(small_study(), tmp_path)
 
 
 def test_a_study_without_trials_is_refused() -> None:
@@ -173,15 +241,39 @@ def test_studies_that_are_missing_or_unreadable(tmp_path: Path) -> None:
             load_study(str(tmp_path / name))
 
 
-def shipped() -> list[str]:
-    folder = configs.resource_dir("sweeps")
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+SHIPPED = [name for name in study_names() if not name.startswith("equal/seeds")]
+FEW = ("demo", "landscape/joint_cifar10", "equal/wide_mnist", "small/regularization_digits")
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize(
+    "name", [*FEW, *(pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED if n not in FEW)]
+)
 def test_shipped_studies_resolve(name: str) -> None:
     study = load_study(name)
     assert study.total > 0
+
+
+def test_the_papers_studies_are_there() -> None:
+    """Twelve of The GAN Landscape, twelve of Are GANs Created Equal, SNGAN's, and the hub's."""
+    groups = [name.split("/")[0] for name in study_names()]
+    counts = {group: groups.count(group) for group in ("landscape", "equal", "sngan", "hub")}
+    assert counts == {"landscape": 12, "equal": 12, "sngan": 1, "hub": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "fixed", "searched"),
+    [
+        # 24 settings with a weight, 12 without, 5 seeds; 2 x 12 rounds of 10
+        ("landscape/joint_cifar10", [], {12, 24}, 24),
+        ("equal/wide_mnist", [], {0}, 100),
+    ],
+)
+def test_a_paper_study_is_as_large_as_the_papers(
+    name: str, overrides: list[str], fixed: set[int], searched: int
+) -> None:
+    study = load_study(name, overrides)
+    assert {len(cell.fixed) for cell in study.cells} == fixed
+    assert study.bandit.trials == searched
 
 
 def test_study_yaml_reads_back_and_refuses_another_study(tmp_path: Path) -> None:
@@ -232,3 +324,14 @@ def test_objectives_find_their_metric_whatever_extractor_it_carries() -> None:
     assert Objective("fid").value({**result, "best": {"fid": float("nan")}}) is None
     assert Objective("fid").value({"status": "failed", "metrics": {}, "best": {}}) is None
     assert Objective(mode="max").better(2, 1) and Objective().better(1, 2)
+
+
+@pytest.mark.slow
+def test_the_costs_in_the_docs_are_those_of_the_studies() -> None:
+    page = configs.resource_dir("docs") / "paper_studies.md"
+    rows = re.findall(r"\| `([\w/]+)` \| (\d+) \| ([\d,]+) \| ([\d,.]+) M \|", page.read_text())
+    papers = [name for name in SHIPPED if name.split("/")[0] not in ("demo", "small")]
+    assert sorted(name for name, *_ in rows) == papers
+    for name, cells, trials, _ in rows:
+        study = load_study(name)
+        assert (len(study.cells), study.total) == (int(cells), int(trials.replace(",", "")))

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm, qmc
 from skopt.benchmarks import branin
 
+from gan_bench import files
 from gan_bench.errors import ConfigError
+from gan_bench.sweep.gaussian_process import (
+    GaussianProcessSuggester,
+    _chosen,
+    _log_improvement,
+    acquisition,
+)
 from gan_bench.sweep.space import Settings, Space
 from gan_bench.sweep.suggest import (
-    GaussianProcessSuggester,
     RandomSuggester,
+    SobolSuggester,
     Suggester,
     build_suggester,
+    suggest,
 )
 
 PLANE = Space.parse({"x": "interval(-5, 10)", "y": "interval(0, 15)"})
@@ -97,11 +107,12 @@ def test_a_failure_is_told_the_worst_finite_value(bad: float | None) -> None:
     assert told([*good, failed]).ask() == told([*good, (MIXED.at(0.37), worst)]).ask()
 
 
-def test_nothing_but_failures_is_random_search() -> None:
+def test_nothing_but_failures_is_the_sequence() -> None:
     failed = [(settings, None) for settings, _ in history()]
-    settings = told(failed).ask()
-    assert settings is not None
-    assert settings == RandomSuggester.ask(told(failed))  # type: ignore[arg-type]
+    sobol = SobolSuggester(MIXED, key="k")
+    for settings, value in failed:
+        sobol.tell(settings, value)
+    assert told(failed).ask() == sobol.ask() is not None
 
 
 def test_equal_values_do_not_break_the_model() -> None:
@@ -130,7 +141,7 @@ def test_pending_points_count_before_anything_is_known() -> None:
         pending.append(settings)
 
 
-@pytest.mark.parametrize("name", ["gaussian_process", "random"])
+@pytest.mark.parametrize("name", ["gaussian_process", "grid", "random", "sobol"])
 def test_a_finite_space_is_searched_to_its_end_without_repeats(name: str) -> None:
     space = Space.parse({"a": "choice(x, y)", "n": "range(1, 4)"})
     suggester = build_suggester(name, space, key="k")
@@ -160,3 +171,137 @@ def test_spanning_decades_is_modelled_by_the_logarithm() -> None:
 def test_unknown_suggester() -> None:
     with pytest.raises(ConfigError, match="did you mean 'gaussian_process'"):
         build_suggester("gausian_process", PLANE, key="")
+    with pytest.raises(ConfigError, match=r"acquisition 'lbc'; did you mean 'lcb'"):
+        build_suggester("gp", PLANE, key="", acquisition="lbc")
+
+
+def test_sobol_points_are_scipys_and_fill_the_space() -> None:
+    suggester = SobolSuggester(PLANE, key="k")
+    drawn = []
+    for _ in range(64):
+        settings = suggester.ask()
+        assert settings is not None
+        drawn.append([(settings["x"] + 5) / 15, settings["y"] / 15])
+        suggester.tell(settings, 1.0)
+    seed = int(files.digest(["k", "sobol"]), 16) % 2**32
+    expected = qmc.Sobol(2, scramble=True, rng=seed).random(64)
+    assert np.allclose(drawn, expected, atol=1e-7)
+    chance = np.random.default_rng(0).random((64, 2))
+    assert qmc.discrepancy(np.array(drawn)) < qmc.discrepancy(chance) / 3
+
+
+def test_a_grid_is_tried_in_order() -> None:
+    space = Space.parse({"lr": "tag(log, interval(1e-4, 1e-2))", "n": "choice(1, 5)"})
+    suggester = build_suggester("grid", space, key="", points=3)
+    found = []
+    while (settings := suggester.ask(found[-1:])) is not None:
+        found.append(settings)
+        suggester.tell(settings, None)
+    assert [(s["lr"], s["n"]) for s in found] == [
+        (lr, n) for lr in (1e-4, 1e-3, 1e-2) for n in (1, 5)
+    ]
+
+
+class Known:
+    """A model with a known mean and deviation."""
+
+    def predict(self, points: Any, return_std: bool = False) -> Any:
+        mean, deviation = points[:, 0], points[:, 1]
+        return (mean, deviation) if return_std else mean
+
+
+def test_acquisitions_equal_their_closed_forms() -> None:
+    rng = np.random.default_rng(0)
+    points = np.column_stack([rng.normal(size=50), rng.uniform(0.1, 2, 50)])
+    mean, deviation = points.T
+    best, xi = -0.3, 0.05
+    z = (best - xi - mean) / deviation
+    options: dict[str, float] = {"kappa": 1.7, "xi": xi}
+    expected = {
+        "lcb": mean - 1.7 * deviation,
+        "ei": -np.log((best - xi - mean) * norm.cdf(z) + deviation * norm.pdf(z)),
+        "pi": -norm.logcdf(z),
+    }
+    for name, values in expected.items():
+        assert np.allclose(acquisition(name, points, Known(), best, **options), values)
+
+
+def test_improvements_too_small_for_numbers_are_told_apart() -> None:
+    """Against mpmath's 50 digits: log(phi(z) + z Phi(z))."""
+    expected = {
+        -0.5: -1.62051626438732,
+        -3.0: -7.869686059603029,
+        -10.0: -55.55312203612236,
+        -40.0: -808.29856835662,
+        -1e5: -5000000023.944789,
+    }
+    z = np.array(sorted(expected))
+    assert np.allclose(_log_improvement(z), [expected[each] for each in z], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ei", "hedge"])
+def test_other_acquisitions_find_the_minimum_and_replay(name: str) -> None:
+    def made() -> Suggester:
+        return build_suggester("gp", PLANE, key="k", acquisition=name, random_starts=5)
+
+    values = search(made(), plane_value, 28)
+    assert min(values) < 2.0
+    assert search(made(), plane_value, 28) == values
+
+
+def test_numbers_are_searched_within_each_combination_of_options() -> None:
+    """The better option has its minimum where the other is worst; corners have none of them."""
+    space = Space.parse({"x": "interval(0, 1)", "k": "choice(a, b)", "m": "choice(1, 5, 9)"})
+
+    def value(settings: Settings) -> float:
+        target = {"a": 0.23, "b": 0.71}[settings["k"]]
+        return 1 + (settings["x"] - target) ** 2 + (settings["k"] == "a") + settings["m"] / 10
+
+    suggester = build_suggester("gp", space, key="k", random_starts=6)
+    best: Settings = {}
+    for _ in range(22):
+        settings = suggester.ask()
+        assert settings is not None
+        suggester.tell(settings, value(settings))
+        best = min(best or settings, settings, key=value)
+    assert (best["k"], best["m"]) == ("b", 1) and abs(best["x"] - 0.71) < 0.05
+
+
+def test_a_long_history_is_cut_but_keeps_its_best() -> None:
+    rng = np.random.default_rng(0)
+    values = list(rng.normal(size=1000))
+    chosen = _chosen(values, np.random.default_rng(1))
+    assert len(chosen) == len(set(chosen)) == 150 and chosen == sorted(chosen)
+    assert set(np.argsort(values)[:75]) <= set(chosen)
+    assert chosen == _chosen(values, np.random.default_rng(1))
+    assert _chosen(values[:150], rng) == list(range(150))
+
+
+@pytest.mark.slow
+def test_a_third_of_failures_does_not_mislead_the_bandit() -> None:
+    """Failures by chance, and in the half of the plane where the best values lie nearby."""
+
+    def value(settings: Settings, chance: float) -> float | None:
+        return None if chance < 0.1 or settings["x"] > 4 else plane_value(settings)
+
+    def best(suggester: Suggester, seed: int) -> float:
+        found, failures = math.inf, 0
+        for chance in np.random.default_rng(seed).random(24):
+            settings = suggester.ask()
+            assert settings is not None
+            observed = value(settings, float(chance))
+            suggester.tell(settings, observed)
+            failures += observed is None
+            found = min(found, math.inf if observed is None else observed)
+        return found
+
+    bandit = [best(build_suggester("gp", PLANE, key=str(n)), n) for n in range(3)]
+    rand = [best(RandomSuggester(PLANE, key=str(n)), n) for n in range(15)]
+    assert np.median(bandit) - 0.398 < (np.median(rand) - 0.398) / 2
+
+
+def test_the_module_function_is_what_a_suggester_does() -> None:
+    observations = history(12)
+    pending = [MIXED.at(0.4)]
+    suggester = told(observations)
+    assert suggest("gp", MIXED, "k", {}, observations, pending) == suggester.ask(pending)
