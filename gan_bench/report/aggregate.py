@@ -15,7 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_bench.report.study import CellPlan, Objective, Study, Trial, numbers
+from gan_bench.report.study import BASELINES, FINISHED, Study, numbers
+from gan_bench.report.trial import CellPlan, Objective, Trial
+
+SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Setting:
     """The seeds of one setting, taken together."""
 
     settings: dict[str, Any]
+    trials: tuple[Trial, ...]
     values: tuple[float, ...]
     """The objectives of its ranked trials, sorted."""
     diverged: int
@@ -45,12 +49,15 @@ class Cell:
     ranked: tuple[Trial, ...]
     """The completed trials that have the objective, best first."""
     n_settings: int
+    settings: tuple[Setting, ...]
+    """Those whose median over seeds is finite, best first."""
     best_setting: Setting | None
+    share: float = SHARE
 
     @property
-    def top(self) -> tuple[Trial, ...]:
-        """The top 5% of its ranked trials, at least one."""
-        return self.ranked[: top_count(len(self.ranked))]
+    def top(self) -> tuple[Setting, ...]:
+        """The top 5% (or another share) of its settings, each by its median over seeds."""
+        return self.settings[: top_count(len(self.settings), self.share)]
 
     @property
     def best(self) -> Trial | None:
@@ -64,7 +71,7 @@ class Cell:
     @property
     def unfinished(self) -> int:
         """Number of its trials that are proposed or running."""
-        return len(self.trials) - self.count("completed", "diverged", "failed", "unreadable")
+        return len(self.trials) - self.count(*FINISHED, "unreadable")
 
 
 @dataclass(frozen=True)
@@ -90,9 +97,9 @@ class Part:
         return self.baselines.get(name, {}).get(self.objective.metric)
 
 
-def top_count(n: int) -> int:
-    """Return how many of n trials are the top 5%: ceil(n / 20), which is at least one of any."""
-    return -(-n // 20)
+def top_count(n: int, share: float = SHARE) -> int:
+    """Return how many of n are the top 5%, or another share: rounded up, so at least one of any."""
+    return math.ceil(n * share - 1e-9)
 
 
 def values(trials: Iterable[Trial]) -> list[float]:
@@ -100,15 +107,24 @@ def values(trials: Iterable[Trial]) -> list[float]:
     return [trial.objective for trial in trials if trial.objective is not None]
 
 
+def medians(settings: Iterable[Setting]) -> list[float]:
+    """Return the medians of settings, in their order."""
+    return [setting.median for setting in settings]
+
+
 def summarize(
-    trials: Sequence[Trial], objective: Objective, plans: Sequence[CellPlan] = ()
+    trials: Sequence[Trial],
+    objective: Objective,
+    plans: Sequence[CellPlan] = (),
+    share: float = SHARE,
 ) -> tuple[Cell, ...]:
-    """Group trials by cell and rank the cells by their best trial.
+    """Group trials by cell and rank the cells by the median of their top settings.
 
     Args:
         trials: Trials of one protocol, in the order in which they were proposed.
         objective: What they are ranked by.
         plans: Planned cells; one without any trial is listed too.
+        share: What counts as the top.
 
     Returns:
         The cells, best first. Equal trials stand in the order in which they were proposed.
@@ -118,27 +134,35 @@ def summarize(
     for trial in trials:
         groups.setdefault(trial.cell, []).append(trial)
         axes.setdefault(trial.cell, trial.axes)
-    cells = [_cell(name, axes[name], group, objective) for name, group in groups.items()]
-    return tuple(sorted(cells, key=lambda cell: _best_cost(cell, objective)))
+    cells = [_cell(name, axes[name], group, objective, share) for name, group in groups.items()]
+    return tuple(sorted(cells, key=lambda cell: _rank(cell, objective)))
 
 
-def _best_cost(cell: Cell, objective: Objective) -> float:
-    return objective.cost(values(cell.ranked)[0]) if cell.ranked else float("inf")
+def _rank(cell: Cell, objective: Objective) -> tuple[float, float]:
+    inf = float("inf")
+    top = objective.cost(statistics.median(medians(cell.top))) if cell.top else inf
+    return top, objective.cost(values(cell.ranked)[0]) if cell.ranked else inf
 
 
-def _cell(name: str, axes: dict[str, Any], trials: list[Trial], objective: Objective) -> Cell:
+def _cell(
+    name: str, axes: dict[str, Any], trials: list[Trial], objective: Objective, share: float
+) -> Cell:
     ranked = sorted(
         (trial for trial in trials if trial.ranked),
         key=lambda trial: objective.cost(trial.objective or 0.0),
     )
-    settings = _by_setting(trials)
+    groups = _by_setting(trials)
+    settings = [_setting(group, objective) for group in groups.values()]
+    finite = [setting for setting in settings if setting.values and math.isfinite(setting.median)]
     return Cell(
         name=name,
         axes=axes,
         trials=tuple(trials),
         ranked=tuple(ranked),
         n_settings=len(settings),
+        settings=tuple(sorted(finite, key=lambda setting: objective.cost(setting.median))),
         best_setting=_best_setting(settings, objective),
+        share=share,
     )
 
 
@@ -150,13 +174,12 @@ def _by_setting(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
     return groups
 
 
-def _best_setting(groups: dict[str, list[Trial]], objective: Objective) -> Setting | None:
+def _best_setting(settings: list[Setting], objective: Objective) -> Setting | None:
     """Pick the setting with the best median over its seeds.
 
     A setting tried with few seeds wins by luck over one tried with many, so only those count that
     have at least half as many seeds as the most repeated setting of the cell.
     """
-    settings = [_setting(trials, objective) for trials in groups.values()]
     most = max((setting.seeds for setting in settings), default=0)
     able = [
         setting
@@ -172,10 +195,10 @@ def _setting(trials: list[Trial], objective: Objective) -> Setting:
     worst = float("inf") if objective.mode == "min" else float("-inf")
     seeds = reached + [worst] * diverged
     median = statistics.median(seeds) if seeds else worst
-    return Setting(trials[0].settings, tuple(reached), diverged, median)
+    return Setting(trials[0].settings, tuple(trials), tuple(reached), diverged, median)
 
 
-def split_parts(study: Study) -> list[Part]:
+def split_parts(study: Study, share: float = SHARE) -> list[Part]:
     """Split a study into parts whose figures may be compared: one data set, one protocol.
 
     A trial that measured nothing (diverged, failed, still running) is counted where its own
@@ -211,7 +234,7 @@ def split_parts(study: Study) -> list[Part]:
                 dataset=dataset,
                 protocol=protocol,
                 objective=objective,
-                cells=summarize(trials, objective, plans),
+                cells=summarize(trials, objective, plans, share),
                 baselines=baselines,
                 notes=notes,
             )
@@ -235,13 +258,17 @@ def _baselines(
     study: Study, protocol: str | None
 ) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
     kept, notes = {}, []
-    for name, metrics in study.baselines.items():
-        theirs = metrics.get("protocol")
-        if theirs is not None and protocol is not None and theirs != protocol:
+    for name in BASELINES:
+        # of merged studies each has its own, "untrained@folder"
+        known = [m for key, m in study.baselines.items() if key.partition("@")[0] == name]
+        theirs = [m for m in known if None in (m.get("protocol"), protocol)] + [
+            m for m in known if m.get("protocol") == protocol
+        ]
+        if theirs:
+            kept[name] = numbers(theirs[0])
+        elif known:
             notes.append(
-                f"The baseline '{name}' was measured under another protocol ({theirs}) "
-                "and is left out."
+                f"The baseline '{name}' was measured under another protocol "
+                f"({known[0].get('protocol')}) and is left out."
             )
-        else:
-            kept[name] = numbers(metrics)
     return kept, tuple(notes)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import statistics
 
-from gan_bench.report.aggregate import Cell, Part, values
+from gan_bench.report.aggregate import Cell, Part, medians, values
+from gan_bench.report.compare import ALPHA, Comparison
 from gan_bench.report.naming import is_published, label, number, plural, settings_text
-from gan_bench.report.study import Objective
 
 FEW = 20
-"""Below so many completed trials the top 5% is a single trial."""
+"""With fewer settings in a cell its top 5% is a single one."""
 
 
-def answer(part: Part) -> list[str]:
+def answer(part: Part, comparison: Comparison) -> list[str]:
     """Say in sentences what a part of a study shows, the conclusion first."""
-    ranked = [cell for cell in part.cells if cell.ranked]
+    ranked = [cell for cell in part.cells if cell.settings]
     if not ranked:
         return ["No trial has completed with a value yet, so there is nothing to compare."]
-    sentences = [_winner(ranked[0], part), *_baselines(ranked[0], part)]
+    sentences = []
     if len(ranked) > 1:
-        sentences.append(_runner_up(ranked[0], ranked[1], part.objective))
-    sentences += _caution(ranked)
-    return sentences
+        sentences.append(_verdict(ranked, comparison))
+    sentences += [_best(part), *_baselines(part)]
+    if len(ranked) > 1:
+        sentences.append(_runner_up(ranked[0], ranked[1]))
+    return sentences + _caution(ranked)
 
 
 def comparability(part: Part) -> str | None:
@@ -35,19 +37,41 @@ def comparability(part: Part) -> str | None:
     )
 
 
-def _winner(cell: Cell, part: Part) -> str:
-    best = cell.best
-    assert best is not None
+def _verdict(ranked: list[Cell], comparison: Comparison) -> str:
+    """Name a winner only where luck is an unlikely reason against every other cell."""
+    winner = comparison.winner()
+    if winner is not None:
+        return (
+            f"{winner} is better than each of the other {len(ranked) - 1} under the same settings "
+            f"(p < {ALPHA} after Holm's correction for {plural(len(comparison.pairs), 'pair')})."
+        )
+    leader = ranked[0].name
+    beaten = [cell.name for cell in ranked[1:] if comparison.beats(leader, cell.name)]
+    level = [cell.name for cell in ranked[1:] if cell.name not in beaten]
+    said = (
+        f"No cell is better than all others beyond what luck could do. {leader} has the best top "
+        f"5%; these can't be told from it: {', '.join(level)}"
+    )
+    return said + (f"; it is better than {', '.join(beaten)}." if beaten else ".")
+
+
+def _best(part: Part) -> str:
+    cell, best = min(
+        ((cell, cell.best) for cell in part.cells if cell.best),
+        key=lambda pair: part.objective.cost(pair[1].objective or 0.0),
+    )
     settings = settings_text(best.settings)
     return (
-        f"Best: {cell.name}, {label(part.objective.metric)} {number(best.objective)}"
+        f"Best trial: {cell.name}, {label(part.objective.metric)} {number(best.objective)}"
         + (f" with {settings}" if settings else "")
         + f", of {plural(len(cell.ranked), 'completed trial')} in its cell."
     )
 
 
-def _baselines(cell: Cell, part: Part) -> list[str]:
-    best = values(cell.ranked)[0]
+def _baselines(part: Part) -> list[str]:
+    best = min(
+        (values(cell.ranked)[0] for cell in part.cells if cell.ranked), key=part.objective.cost
+    )
     untrained, real = part.baseline("untrained"), part.baseline("real")
     sentences = []
     if untrained is not None:
@@ -58,23 +82,20 @@ def _baselines(cell: Cell, part: Part) -> list[str]:
     return sentences
 
 
-def _runner_up(first: Cell, second: Cell, objective: Objective) -> str:
-    ours, theirs = values(first.top), values(second.top)
-    apart = max(map(objective.cost, ours)) < min(map(objective.cost, theirs))
-    verdict = "do not overlap" if apart else "overlap"
-    single = len(ours) == len(theirs) == 1
+def _runner_up(first: Cell, second: Cell) -> str:
+    ours, theirs = medians(first.top), medians(second.top)
+    counts = plural(len(ours), "setting"), plural(len(theirs), "setting")
     return (
-        f"Next: {second.name} with {number(values(second.ranked)[0])}. Median of the top 5%: "
-        f"{number(statistics.median(ours))} against {number(statistics.median(theirs))}"
-        + ("." if single else f"; their ranges {verdict}.")
+        f"Median of the top 5%: {first.name} {number(statistics.median(ours))} ({counts[0]}), "
+        f"{second.name} {number(statistics.median(theirs))} ({counts[1]})."
     )
 
 
 def _caution(ranked: list[Cell]) -> list[str]:
-    fewest = min(len(cell.ranked) for cell in ranked)
+    fewest = min(len(cell.settings) for cell in ranked)
     if fewest >= FEW:
         return []
     return [
-        f"With {plural(fewest, 'completed trial')} in the smallest cell its top 5% is a single "
-        "trial: differences of this size may be luck. More trials and seeds would tell."
+        f"With {plural(fewest, 'setting')} in the smallest cell its top 5% is a single setting: "
+        "differences of tops may be luck. More settings and seeds would tell."
     ]

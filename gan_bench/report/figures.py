@@ -1,16 +1,10 @@
-"""Figures: the top 5% of every cell, and how the best trial of each cell got there.
-
-Drawn with matplotlib's objects (no pyplot, so no global state), in the Okabe-Ito colours, which
-stay apart for colour-blind readers and in grey. The same input gives the same bytes.
-"""
+"""Figures: the top 5% of every cell, and how the best trial of each cell got there."""
 
 from __future__ import annotations
 
-import io
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -19,81 +13,39 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from gan_bench import files
-from gan_bench.report.aggregate import Cell, Part, values
+from gan_bench.report.aggregate import Cell, Part, medians
+from gan_bench.report.drawing import LIGHT, RC, Theme, style, tick, wrapped
 from gan_bench.report.naming import label, number
-from gan_bench.report.study import Trial
+from gan_bench.report.trial import Trial
 
 BOX_POINTS = 5
 """A box needs at least so many points; fewer are shown by their points and median alone."""
 CURVE_POINTS = 300
 """Longer curves are thinned to means over so many stretches."""
-_RC: Any = {
-    "svg.hashsalt": "gan_bench",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "path.simplify": True,
-}
-
-
-@dataclass(frozen=True)
-class Theme:
-    """The colours of a figure."""
-
-    paper: str
-    ink: str
-    muted: str
-    grid: str
-    main: str
-    second: str
-    third: str
-
-
-LIGHT = Theme("#ffffff", "#1a1a1a", "#737373", "#e3e3e3", "#0072B2", "#D55E00", "#009E73")
-DARK = Theme("#1b1f24", "#e8e8e8", "#a0a0a0", "#363c44", "#56B4E9", "#E69F00", "#2CC295")
-
-
-def render(figure: Figure, kind: str) -> bytes:
-    """Return a figure as "svg" or "png" bytes, without dates or versions in them."""
-    drawn = io.BytesIO()
-    tall = figure.get_figheight()
-    absent = {"svg": ("Date", "Creator"), "png": ("Software",)}[kind]
-    with matplotlib.rc_context(_RC):
-        figure.savefig(
-            drawn,
-            format=kind,
-            dpi=min(160.0, 30_000 / tall),  # a PNG's side stays below Agg's limit
-            facecolor=figure.get_facecolor(),
-            metadata=dict.fromkeys(absent),
-        )
-    return drawn.getvalue()
 
 
 def top_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
-    """Draw every cell's trials, its top 5% in colour; None without any ranked trial.
+    """Draw every cell's settings, its top 5% in colour; None without any ranked trial.
 
     Args:
         part: Trials of one protocol.
         theme: Its colours.
     """
-    cells = [cell for cell in part.cells if cell.ranked]
+    cells = [cell for cell in part.cells if cell.settings]
     if not cells:
         return None
-    shown = [value for cell in cells for value in values(cell.ranked)]
+    shown = [value for cell in cells for value in medians(cell.settings)]
     lines = [(name, v) for name in ("real", "untrained") if (v := part.baseline(name)) is not None]
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         figure = Figure(figsize=(8.0, 1.35 + 0.46 * len(cells)), layout="constrained")
         axes = figure.add_subplot()
         _scale(axes, [*shown, *(value for _, value in lines)])
         for row, cell in enumerate(cells):
             _draw_cell(axes, row, cell, theme)
         axes.set_ylim(len(cells) - 0.45, -0.55)
-        axes.set_yticks(range(len(cells)), [_wrapped(cell.name) for cell in cells])
+        axes.set_yticks(range(len(cells)), [wrapped(cell.name) for cell in cells])
         axes.set_xlabel(f"{label(part.objective.metric)}, {_better(part)}")
-        _style(figure, axes, theme)
+        style(figure, axes, theme)
         axes.grid(axis="x", color=theme.grid, linewidth=0.7)
         _draw_baselines(axes, lines, theme)
         _count_column(axes, cells, theme)
@@ -115,11 +67,11 @@ def _scale(axes: Axes, shown: Sequence[float]) -> None:
     else:
         margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
         axes.set_xlim(low - margin, high + margin)
-    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.xaxis.set_major_formatter(FuncFormatter(tick))
 
 
 def _draw_cell(axes: Axes, row: int, cell: Cell, theme: Theme) -> None:
-    ranked, top = values(cell.ranked), values(cell.top)
+    ranked, top = medians(cell.settings), medians(cell.top)
     rest = ranked[len(top) :]
     axes.scatter(rest, _spread(row, len(rest)), s=11, color=theme.muted, alpha=0.45, linewidths=0)
     if len(top) >= BOX_POINTS:
@@ -165,7 +117,7 @@ def _draw_baselines(axes: Axes, lines: Sequence[tuple[str, float]], theme: Theme
 def _count_column(axes: Axes, cells: Sequence[Cell], theme: Theme) -> None:
     for row, cell in enumerate(cells):
         lost = cell.count("diverged")
-        text = f"{len(cell.top)} of {len(cell.ranked)}" + (f", {lost} diverged" if lost else "")
+        text = f"{len(cell.top)} of {len(cell.settings)}" + (f", {lost} diverged" if lost else "")
         axes.annotate(
             text,
             (1.0, row),
@@ -183,7 +135,7 @@ def _top_legend(figure: Figure, axes: Axes, theme: Theme, *, boxes: bool) -> Non
     handles = [
         axes.scatter([], [], s=26, color=theme.main, label="top 5%"),
         axes.plot([], [], color=theme.ink, linewidth=2, label="median of the top 5%")[0],
-        axes.scatter([], [], s=11, color=theme.muted, alpha=0.6, label="other completed trials"),
+        axes.scatter([], [], s=11, color=theme.muted, alpha=0.6, label="other settings"),
     ]
     if boxes:
         handles.insert(
@@ -213,7 +165,7 @@ def curves_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
     deep = 2 if any(len(measured) > 1 for _, _, measured in runs) else 1
     wide = min(3, len(runs))
     high = math.ceil(len(runs) / wide)
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         size = (max(2.9 * wide, 4.6), high * (1.15 + 1.2 * deep) + 0.4)
         figure = Figure(figsize=size, layout="constrained")
         blocks = figure.subfigures(high, wide, squeeze=False)
@@ -221,13 +173,13 @@ def curves_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
         for i, (name, losses, measured) in enumerate(runs):
             block = blocks[i // wide][i % wide]
             panels = block.subplots(deep, 1, sharex=True, squeeze=False)[:, 0]
-            block.suptitle(_wrapped(name), fontsize=9, color=theme.ink)
+            block.suptitle(wrapped(name), fontsize=9, color=theme.ink)
             _draw_losses(panels[0], losses, theme)
             if deep == 2:
                 _draw_objective(panels[1], part, measured, span, theme)
             panels[-1].set_xlabel("G step")
             for axes in panels:
-                _style(figure, axes, theme)
+                style(figure, axes, theme)
                 axes.grid(color=theme.grid, linewidth=0.6)
             if i % wide == 0:
                 panels[0].set_ylabel("loss")
@@ -315,7 +267,7 @@ def _draw_objective(
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_formatter(FuncFormatter(tick))
     axes.set_ylim(low, high)
 
 
@@ -348,21 +300,3 @@ def _loss_legend(figure: Figure, theme: Theme, deep: int) -> None:
         handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8,
         labelcolor=theme.ink,
     )  # fmt: skip
-
-
-def _style(figure: Figure, axes: Axes, theme: Theme) -> None:
-    figure.set_facecolor(theme.paper)
-    axes.set_facecolor(theme.paper)
-    for spine in axes.spines.values():
-        spine.set_color(theme.muted)
-    axes.tick_params(which="both", colors=theme.ink, color=theme.muted, labelsize=8)
-    axes.xaxis.label.set_color(theme.ink)
-    axes.yaxis.label.set_color(theme.ink)
-
-
-def _wrapped(name: str) -> str:
-    return name.replace("/", "/\n") if len(name) > 24 else name
-
-
-def _tick(value: float, position: int) -> str:
-    return f"{value:g}"

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from gan_bench.errors import StudyError
-from gan_bench.report.aggregate import Cell, Part, split_parts, values
+from gan_bench.report.aggregate import Cell, Part, medians, split_parts
 from gan_bench.report.naming import FAMILIES, family
-from gan_bench.report.study import Study, Trial, read_study
+from gan_bench.report.study import Study, read_study
+from gan_bench.report.trial import Trial
 
 
 def compare_cells(study_dir: Path) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def cells_frame(part: Part) -> pd.DataFrame:
 
 
 def _cell_row(cell: Cell, part: Part) -> dict[str, Any]:
-    top = values(cell.top)
+    top = medians(cell.top)
     setting, best = cell.best_setting, cell.best
     row: dict[str, Any] = {"cell": cell.name}
     row |= {f"axes.{name}": _scalar(value) for name, value in cell.axes.items()}
@@ -58,6 +59,7 @@ def _cell_row(cell: Cell, part: Part) -> dict[str, Any]:
         "objective": part.objective.metric,
         "trials": len(cell.trials),
         "completed": cell.count("completed"),
+        "stopped": cell.count("stopped"),
         "diverged": cell.count("diverged"),
         "failed": cell.count("failed"),
         "unreadable": cell.count("unreadable"),

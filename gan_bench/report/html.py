@@ -1,65 +1,69 @@
-"""Writes a study's report: trials.csv, tables, figures and the self-contained report.html."""
+"""Writes a report: trials.csv, tables, figures and the self-contained report.html."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
+import html
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
-from matplotlib.figure import Figure
+from itables.javascript import generate_init_offline_itables_html, to_html_datatable
+from itables.utils import find_package_file
 
 from gan_bench import files
-from gan_bench.report import figures, tables
-from gan_bench.report.aggregate import Part, split_parts
-from gan_bench.report.answer import answer, comparability
-from gan_bench.report.frames import cells_frame, trials_frame
-from gan_bench.report.naming import label, number, plural, settings_text
-from gan_bench.report.study import Study, Trial, read_study, sample_grid
+from gan_bench.errors import GanBenchError, require
+from gan_bench.report import drawing, overview
+from gan_bench.report.aggregate import SHARE, Part, split_parts
+from gan_bench.report.frames import trials_frame
+from gan_bench.report.interactive import script
+from gan_bench.report.merge import read_studies
+from gan_bench.report.naming import label, plural, settings_text
+from gan_bench.report.published import read_published
+from gan_bench.report.section import Picture, build_section, to_csv, write_figure
+from gan_bench.report.study import Study
+from gan_bench.report.trial import Trial
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_CODE = (".py", ".j2")
+_INPUTS = ".inputs.json"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture in the page, and its twin for dark screens."""
+def write_report(
+    study_dir: Path | Sequence[Path], folder: Path | None = None, *, share: float = SHARE
+) -> Path:
+    """Write the report of a study, or of several together.
 
-    alt: str
-    light: str
-    dark: str | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A sample grid and what it shows."""
-
-    caption: str
-    picture: Picture
-
-
-def write_report(study_dir: Path) -> Path:
-    """Write the report of a study into its folder `report`.
-
-    Trials that were measured under different protocols get a section, table and figure each.
-    Written again from the same study, the files have the same bytes.
+    Trials that were measured under different protocols get a section, tables and figures each.
+    Nothing is written again while the trials are the same.
 
     Args:
-        study_dir: A study directory; the study may still be running.
+        study_dir: One or more study directories; studies may still be running.
+        folder: Where to; if not given, `report` in the (first) study directory.
+        share: What counts as the top of a cell's settings.
 
     Returns:
         The path of report.html.
 
     Raises:
-        StudyError: There is no such study, or its study.yaml is unreadable.
+        StudyError: There is no such study, its study.yaml is unreadable, or several don't fit.
+        ConfigError: The share is not in (0, 1].
         StorageError: The report can't be written.
     """
-    study = read_study(study_dir)
-    parts = split_parts(study)
-    folder = study_dir / "report"
-    files.write_text(folder / "trials.csv", _csv(trials_frame(study)))
-    sections = [_section(part, len(parts) > 1, folder) for part in parts]
+    require(0 < share <= 1, f"top is {share}; it must be above 0 and at most 1")
+    folders = [study_dir] if isinstance(study_dir, Path) else list(study_dir)
+    study = read_studies(folders)
+    parts = split_parts(study, share)
+    folder = folder or folders[0] / "report"
+    table = to_csv(trials_frame(study))
+    path = folder / "report.html"
+    inputs = _digest(table, study, share)
+    if path.exists() and _written_from(folder) == inputs:
+        return path
+    files.write_text(folder / "trials.csv", table)
+    published = read_published()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -68,86 +72,99 @@ def write_report(study_dir: Path) -> Path:
     )
     page = environment.get_template("report.html.j2").render(
         study=study,
-        sections=sections,
+        folders=[str(each) for each in folders],
+        sections=[build_section(part, len(parts) > 1, folder, published) for part in parts],
+        ranks=_ranks(parts, folder),
         summary=_summary(study),
-        trials=tables.trials_table(study),
+        trials=_trials_table(study, folder),
+        plotly=script() if any(trial.ranked for trial in study.trials) else "",
         lost=[trial for trial in study.trials if trial.status in ("diverged", "failed")],
         machines=_machines(study),
         settings_text=settings_text,
+        share=f"{share:.3g}" if share != SHARE else "",
     )
-    path = folder / "report.html"
     files.write_text(path, page)
+    files.write_json(folder / _INPUTS, {"digest": inputs})
     return path
 
 
-def _section(part: Part, several: bool, folder: Path) -> dict[str, Any]:
-    """Write a part's tables and figures, and return what the page shows of it."""
-    suffix = f"_{part.number}" if several else ""
-    title = f"Cells by {label(part.objective.metric)}"
-    if several:
-        title += f", {part.dataset or 'unknown data set'} (protocol {part.number})"
-    table = tables.cells_table(part, title)
-    stem = folder / "tables" / f"cells{suffix}"
-    files.write_text(stem.with_suffix(".csv"), _csv(cells_frame(part)))
-    files.write_text(stem.with_suffix(".md"), tables.to_markdown(table))
-    files.write_text(stem.with_suffix(".tex"), tables.to_latex(table))
-    return {
-        "part": part,
-        "title": title,
-        "answer": answer(part),
-        "comparability": comparability(part),
-        "table": table,
-        "top": _figure(part, "top5", suffix, folder),
-        "curves": _figure(part, "curves", suffix, folder),
-        "grids": _grids(part),
-        "facts": _facts(part),
-    }
+def _digest(table: str, study: Study, share: float) -> str:
+    """Hash what a report is made of and the code that makes it: unchanged, it stays as it is."""
+    code = [
+        path.read_text() for path in sorted(_TEMPLATES.parent.rglob("*")) if path.suffix in _CODE
+    ]
+    return files.digest(
+        [table, study.name, study.base, study.baselines, study.problems, share, code]
+    )
 
 
-def _figure(part: Part, name: str, suffix: str, folder: Path) -> Picture | None:
-    draw = {"top5": figures.top_figure, "curves": figures.curves_figure}[name]
-    alt = {
-        "top5": "Distribution of the trials of each cell, the top 5% in colour",
-        "curves": "Losses and evaluations of the best trial of each cell over training",
-    }[name]
-    light, dark = draw(part, figures.LIGHT), draw(part, figures.DARK)
-    if light is None or dark is None:
+def _written_from(folder: Path) -> str | None:
+    try:
+        found = files.read_json(folder / _INPUTS, what="report's inputs")
+    except GanBenchError:
         return None
-    for kind in ("svg", "png"):
-        path = folder / "figures" / f"{name}{suffix}.{kind}"
-        files.write_bytes(path, figures.render(light, kind))
-    return Picture(alt, _svg(light), _svg(dark))
+    return str(found.get("digest")) if isinstance(found, dict) else None
 
 
-def _svg(figure: Figure) -> str:
-    return _data_uri(figures.render(figure, "svg"), "image/svg+xml")
+def _ranks(parts: list[Part], folder: Path) -> Picture | None:
+    """Draw average ranks where the same cells were compared on several data sets."""
+    average = overview.ranks(parts)
+    if not average:
+        return None
+    light, dark = (
+        overview.ranks_figure(average, len(parts), theme) for theme in (drawing.LIGHT, drawing.DARK)
+    )
+    return write_figure(folder, "ranks", "Average ranks over data sets", light, dark)
 
 
-def _grids(part: Part) -> list[Grid]:
-    found = []
-    for cell in part.cells:
-        best = cell.best
-        step = best.best_step if best and part.objective.at == "best" else None
-        grid = sample_grid(best, step) if best else None
-        if best is None or grid is None:
-            continue
-        shown, path = grid
-        caption = (
-            f"{cell.name}: {label(part.objective.metric)} {number(best.objective)}, "
-            f"samples at step {shown}"
-        )
-        picture = Picture(f"Samples of {cell.name}", _data_uri(path.read_bytes(), "image/png"))
-        found.append(Grid(caption, picture))
-    return found
+def _trials_table(study: Study, folder: Path) -> str:
+    """Return the table of all trials, which sorts and filters, with the script that does it."""
+    if not study.trials:
+        return ""
+    name = label(study.objective.metric)
+    rows = [
+        {
+            "Trial": _link(trial.folder, trial.trial_id, folder),
+            "Cell": html.escape(trial.cell),
+            "Status": html.escape(trial.status),
+            name: trial.objective,
+            "Best at": trial.best_step,
+            "D steps": trial.counts.get("d_steps"),
+            "Training, s": trial.seconds.get("train"),
+            "Seed": trial.seed,
+            "Source": html.escape(trial.source or ""),
+            "Settings": html.escape(settings_text(trial.settings)),
+            "Files": _files(trial, folder),
+        }
+        for trial in study.trials
+    ]
+    table: str = to_html_datatable(
+        pd.DataFrame(rows),
+        connected=False,
+        table_id="trials",
+        showIndex=False,
+        allow_html=True,
+        maxBytes=0,
+        column_filters="header",
+        display_logo_when_loading=False,
+        pageLength=25,
+        classes="display compact",
+        style="width:100%",
+    )
+    bundle = generate_init_offline_itables_html(find_package_file("html/dt_bundle.js"))
+    return bundle + table
 
 
-def _facts(part: Part) -> list[tuple[str, str]]:
-    """Return how the part's figures were measured."""
-    measured = next((trial for trial in part.trials if trial.ranked), None)
-    if measured is None:
-        return []
-    facts = [("data set", part.dataset or "unknown"), *sorted(measured.facts.items())]
-    return [*facts, ("protocol", part.protocol or "unknown")]
+def _link(target: Path, text: str, folder: Path) -> str:
+    """Return a link that is relative to the report, so that both can be moved together."""
+    path = quote(Path(os.path.relpath(target, folder)).as_posix())
+    return f'<a href="{html.escape(path)}">{html.escape(text)}</a>'
+
+
+def _files(trial: Trial, folder: Path) -> str:
+    known = (("samples", "samples"), ("config.yaml", "config"), ("train.jsonl", "curves"))
+    found = [(trial.folder / name, text) for name, text in known if (trial.folder / name).exists()]
+    return " ".join(_link(path, text, folder) for path, text in found)
 
 
 def _summary(study: Study) -> str:
@@ -166,12 +183,3 @@ def _machines(study: Study) -> list[str]:
         return f"{trial.device or 'unknown device'}; {versions}"
 
     return list(dict.fromkeys(describe(trial) for trial in study.trials if trial.versions))
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    text: str = frame.to_csv(index=False, lineterminator="\n")
-    return text
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

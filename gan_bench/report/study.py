@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,75 +18,14 @@ from omegaconf import OmegaConf
 
 from gan_bench import files
 from gan_bench.errors import GanBenchError, StudyError
-from gan_bench.metric_keys import find
+from gan_bench.report.csv_trials import FILE as CSV
+from gan_bench.report.csv_trials import read_csv
+from gan_bench.report.method import method_of
+from gan_bench.report.trial import CellPlan, Objective, Trial
 
 SCHEMA = 1
-FINISHED = ("completed", "diverged", "failed")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What the study optimizes: a metric key, "min" or "max", at the "best" or "final" step."""
-
-    metric: str
-    mode: str = "min"
-    at: str = "best"
-
-    def key(self, measured: Mapping[str, Any]) -> str:
-        """Return the metric's key among measured ones: a stem such as fid finds fid_digits_cnn."""
-        return find(measured, self.metric) or self.metric
-
-    def cost(self, value: float) -> float:
-        """Return a number that is lower for a better value."""
-        return value if self.mode == "min" else -value
-
-
-@dataclass(frozen=True)
-class CellPlan:
-    """A cell as the study planned it."""
-
-    name: str
-    axes: dict[str, Any] = field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
-
-
-@dataclass
-class Trial:
-    """One training run: what was proposed, how it ended and what was measured."""
-
-    trial_id: str
-    cell: str
-    axes: dict[str, Any]
-    settings: dict[str, Any]
-    source: str | None
-    index: int | None
-    seed: int | None
-    overrides: tuple[str, ...]
-    folder: Path
-    status: str = "proposed"
-    """completed, diverged, failed; proposed, running; unreadable (ended, but no result)."""
-    objective: float | None = None
-    error: str | None = None
-    final: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)
-    best_step: int | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
-    """How it was measured: n_real, n_fake, split, extractor, ..."""
-    protocol: str | None = None
-    dataset: str | None = None
-    device: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def ranked(self) -> bool:
-        """Whether it takes part in the comparison: completed, with a finite objective."""
-        return self.status == "completed" and self.objective is not None
-
-    def measured(self, objective: Objective) -> dict[str, float]:
-        """Return the metrics at the step that the objective looks at."""
-        return (self.best or self.final) if objective.at == "best" else self.final
+BASELINES = ("untrained", "real")
+FINISHED = ("completed", "stopped", "diverged", "failed")
 
 
 @dataclass
@@ -109,6 +48,7 @@ def read_study(folder: Path) -> Study:
 
     Args:
         folder: Holds `study.yaml`; `trials.jsonl`, `trials/` and `baselines.json` may be missing.
+            In place of the first two there may be the `trials.csv` of a report.
 
     Raises:
         StudyError: The folder or its `study.yaml` is missing or unreadable.
@@ -116,9 +56,12 @@ def read_study(folder: Path) -> Study:
     plan = _read_plan(folder)
     objective = _objective(plan, folder)
     problems: list[str] = []
-    trials = _read_log(folder, problems)
-    for trial in trials:
-        _add_result(trial, objective, problems)
+    if (folder / CSV).exists() and not (folder / "trials.jsonl").exists():
+        trials = read_csv(folder)  # the table of a report whose runs lie elsewhere
+    else:
+        trials = _read_log(folder, problems)
+        for trial in trials:
+            _add_result(trial, objective, problems)
     return Study(
         folder=folder,
         name=str(plan.get("name") or folder.resolve().name),
@@ -193,6 +136,8 @@ def _read_log(folder: Path, problems: list[str]) -> list[Trial]:
             # A trial that is submitted again (a retried failure) is running again.
             trials[trial_id].status = "running"
             trials[trial_id].objective = trials[trial_id].error = None
+        elif event == "interrupted":
+            trials[trial_id].status = "proposed"
         elif event == "finished":
             trial = trials[trial_id]
             trial.status = str(record.get("status"))
@@ -281,8 +226,8 @@ def _fill(trial: Trial, result: dict[str, Any]) -> None:
     trial.versions = {key: str(item) for key, item in _mapping(result.get("versions")).items()}
     trial.device = _text(result.get("device"))
     trial.error = trial.error or _text(result.get("error"))
-    dataset = _mapping(result.get("config")).get("dataset")
-    trial.dataset = _text(dataset.get("name") if isinstance(dataset, Mapping) else dataset)
+    trial.method = method_of(_mapping(result.get("config")))
+    trial.dataset = _text(trial.method.get("dataset"))
 
 
 def _read_baselines(folder: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
@@ -295,7 +240,7 @@ def _read_baselines(folder: Path, problems: list[str]) -> dict[str, dict[str, An
         problems.append(str(error).replace(f"baselines {path}", "baselines.json"))
         return {}
     found = {}
-    for name in ("untrained", "real"):
+    for name in BASELINES:
         metrics = _mapping(_mapping(content).get(name))
         if metrics:
             found[name] = _mapping(metrics.get("metrics")) or metrics

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gan_bench.report.aggregate import Cell, Part, values
+from gan_bench.report.aggregate import Cell, Part, medians
 from gan_bench.report.frames import metric_keys
 from gan_bench.report.naming import arrow, label, number, settings_text
-from gan_bench.report.study import Study, Trial
+from gan_bench.report.study import Study
+from gan_bench.report.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ def cells_table(part: Part, title: str) -> Table:
     name = f"{label(objective.metric)} {'↓' if objective.mode == 'min' else '↑'}"
     keys = metric_keys(part)
     optional = {
-        status: f"{status} (no result)" if status == "unreadable" else status
-        for status in ("unreadable", "unfinished")
+        status: {"unreadable": "unreadable (no result)", "stopped": "stopped early"}.get(
+            status, status
+        )
+        for status in ("stopped", "unreadable", "unfinished")
         if any(_count(cell, status) for cell in part.cells)
     }
     columns = (
@@ -76,7 +79,7 @@ def cells_table(part: Part, title: str) -> Table:
 def _cell_entries(
     cell: Cell, part: Part, keys: list[str], optional: list[str]
 ) -> tuple[Entry, ...]:
-    top = values(cell.top)
+    top = medians(cell.top)
     setting, best = cell.best_setting, cell.best
     measured = best.measured(part.objective) if best else {}
     counts = best.counts if best else {}
@@ -116,8 +119,8 @@ def cells_notes(part: Part) -> tuple[str, ...]:
         else "the value at the end of training"
     )
     return (
-        f"A trial's value is {at}. Top 5%: of a cell's completed trials that have a value, "
-        "n / 20 rounded up, so at least one; trials, not settings.",
+        f"A trial's value is {at}. Top 5%: of a cell's settings, each by its median "
+        "over seeds (a diverged seed counts as the worst), n / 20 rounded up, so at least one.",
         "Best setting: the best median over the seeds of one setting; a diverged seed counts as "
         "the worst. Settings with less than half as many seeds as the most repeated setting of "
         "the cell are passed over.",
