@@ -22,6 +22,7 @@ def image_of(values: torch.Tensor) -> torch.Tensor:
     return values.repeat(1, 8)
 
 
+@pytest.mark.slow
 def test_a_constant_generator_tells_nothing():
     for distribution in ("uniform", "normal"):
         context = context_of(

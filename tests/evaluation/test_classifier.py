@@ -238,6 +238,7 @@ def _build_in_a_process(cache: str) -> tuple[str, int]:
     return found.digest, sum("training the classifier" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_of_processes_that_start_together_one_trains(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(4, mp_context=context) as pool:

@@ -79,6 +79,7 @@ def test_only_the_published_weights_have_no_suffix(
     assert build_extractor("inception", weights_path=weights).suffix == ""
 
 
+@pytest.mark.slow
 def test_bf16_is_another_extractor_with_a_name_of_its_own(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

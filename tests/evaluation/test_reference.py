@@ -254,6 +254,7 @@ def _evaluate_in_a_process(cache: str, log: str) -> float:
     return float(found["fid_digits_cnn"])
 
 
+@pytest.mark.slow
 def test_of_processes_that_start_together_one_computes(
     tmp_path: Path, extractor: Extractor
 ) -> None:
