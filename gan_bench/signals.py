@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle a signal by raising KeyboardInterrupt, at which state is saved."""
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
     """Turn SIGTERM into KeyboardInterrupt, unless the program has a handler of its own."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, interrupt)

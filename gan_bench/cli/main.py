@@ -12,7 +12,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Any
 
 from hydra.errors import HydraException
@@ -22,6 +21,7 @@ from gan_bench import __version__
 from gan_bench import config as configs
 from gan_bench.cli import parts, runs, studies
 from gan_bench.errors import GanBenchError, unknown
+from gan_bench.signals import interrupt
 
 USAGE = """\
 gan-bench: compare GANs with statistics.
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] == "--version":
         print(__version__)
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     warnings.showwarning = _show_warning
     _show_log()
     verb, rest = given[0], given[1:]
@@ -74,10 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GanBenchError as error:
         return _bad_input(str(error))
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

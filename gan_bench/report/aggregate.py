@@ -8,15 +8,15 @@ which returns a single table, refuses such a study.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_bench.report.study import BASELINES, FINISHED, Study, numbers
-from gan_bench.report.trial import CellPlan, Objective, Trial
+from gan_bench.report.lenient import numbers
+from gan_bench.report.study import BASELINES, FINISHED, Study
+from gan_bench.report.trial import CellPlan, Objective, Trial, setting_key
 
 SHARE = 0.05
 
@@ -92,6 +92,11 @@ class Part:
         """All its trials, cell after cell."""
         return [trial for cell in self.cells for trial in cell.trials]
 
+    @property
+    def ranked(self) -> list[Trial]:
+        """Its trials that take part in the comparison, in the same order."""
+        return [trial for trial in self.trials if trial.ranked]
+
     def baseline(self, name: str) -> float | None:
         """Return the objective of a baseline ("untrained" or "real"), if it is known."""
         return self.baselines.get(name, {}).get(self.objective.metric)
@@ -148,8 +153,7 @@ def _cell(
     name: str, axes: dict[str, Any], trials: list[Trial], objective: Objective, share: float
 ) -> Cell:
     ranked = sorted(
-        (trial for trial in trials if trial.ranked),
-        key=lambda trial: objective.cost(trial.objective or 0.0),
+        (trial for trial in trials if trial.ranked), key=lambda trial: trial.cost(objective)
     )
     groups = _by_setting(trials)
     settings = [_setting(group, objective) for group in groups.values()]
@@ -169,8 +173,7 @@ def _cell(
 def _by_setting(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        key = json.dumps(trial.settings, sort_keys=True, default=str)
-        groups.setdefault(key, []).append(trial)
+        groups.setdefault(setting_key(trial.settings), []).append(trial)
     return groups
 
 
@@ -261,9 +264,7 @@ def _baselines(
     for name in BASELINES:
         # of merged studies each has its own, "untrained@folder"
         known = [m for key, m in study.baselines.items() if key.partition("@")[0] == name]
-        theirs = [m for m in known if None in (m.get("protocol"), protocol)] + [
-            m for m in known if m.get("protocol") == protocol
-        ]
+        theirs = [m for m in known if protocol is None or m.get("protocol") in (None, protocol)]
         if theirs:
             kept[name] = numbers(theirs[0])
         elif known:

@@ -58,7 +58,7 @@ def _verdict(ranked: list[Cell], comparison: Comparison) -> str:
 def _best(part: Part) -> str:
     cell, best = min(
         ((cell, cell.best) for cell in part.cells if cell.best),
-        key=lambda pair: part.objective.cost(pair[1].objective or 0.0),
+        key=lambda pair: pair[1].cost(part.objective),
     )
     settings = settings_text(best.settings)
     return (

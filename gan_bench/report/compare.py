@@ -8,10 +8,8 @@ stratum of its own. So a cell does not win by the settings that it was given.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -25,7 +23,7 @@ from gan_bench.report.inference import (
     interquartile_interval,
     interquartile_mean,
 )
-from gan_bench.report.trial import Objective, Trial
+from gan_bench.report.trial import Objective, Trial, setting_key
 
 ALPHA = 0.05
 
@@ -87,7 +85,7 @@ def compare(part: Part) -> Comparison:
 
 def strata_of(first: Cell, second: Cell, objective: Objective) -> list[Stratum]:
     """Return the costs of the two by condition: lower is better, infinite did not get there."""
-    ours, theirs = _ended(first), _ended(second)
+    ours, theirs = ([t for t in cell.trials if t.judged] for cell in (first, second))
     if not ours or not theirs:
         return []
     shared = set.intersection(*(set(trial.settings) for trial in (*ours, *theirs)))
@@ -103,27 +101,12 @@ def strata_of(first: Cell, second: Cell, objective: Objective) -> list[Stratum]:
     return strata
 
 
-def _ended(cell: Cell) -> list[Trial]:
-    """Return the trials that say something of the method: a fault of the machine doesn't."""
-    return [t for t in cell.trials if t.ranked or t.status in ("diverged", "stopped")]
-
-
-def cost_of(trial: Trial, objective: Objective) -> float:
-    """Return a trial's cost: lower is better, infinite if it diverged or was stopped."""
-    return (
-        objective.cost(trial.objective)
-        if trial.ranked and trial.objective is not None
-        else float("inf")
-    )
-
-
 def _by_condition(
     trials: Sequence[Trial], shared: set[str], objective: Objective
 ) -> dict[str, list[float]]:
     groups: dict[str, list[float]] = {}
     for trial in trials:
-        condition = {key: trial.settings[key] for key in sorted(shared)}
-        groups.setdefault(json.dumps(condition, default=str), []).append(cost_of(trial, objective))
+        groups.setdefault(setting_key(trial.settings, shared), []).append(trial.cost(objective))
     return groups
 
 
@@ -152,7 +135,8 @@ def robustness(cell: Cell, objective: Objective) -> Robustness | None:
     if not cell.settings:
         return None
     costs = [objective.cost(setting.median) for setting in cell.settings]
-    lost = len(_tried(cell)) - len(costs)
+    tried = {setting_key(trial.settings) for trial in cell.trials if trial.judged}
+    lost = len(tried) - len(costs)
     costs += [float("inf")] * lost
     best, all_costs = costs[0], np.array(costs)
     low, high = interquartile_interval(all_costs)
@@ -174,12 +158,3 @@ def robustness(cell: Cell, objective: Objective) -> Robustness | None:
         unusable_low=float(ends.low),
         unusable_high=float(ends.high),
     )
-
-
-def _tried(cell: Cell) -> set[str]:
-    """Return the settings of the trials that ended."""
-    return {_key(trial.settings) for trial in _ended(cell)}
-
-
-def _key(settings: dict[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=str)

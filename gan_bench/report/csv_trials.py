@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from gan_bench.errors import StudyError
+from gan_bench.report.lenient import integer, number, numbers
 from gan_bench.report.trial import Trial
 
 FILE = "trials.csv"
@@ -32,42 +32,36 @@ def read_csv(folder: Path) -> list[Trial]:
 
 
 def _trial(row: dict[str, str], folder: Path) -> Trial:
-    def numbers(prefix: str) -> dict[str, float]:
-        found = {key: _value(text) for key, text in _below(row, prefix).items()}
-        return {key: float(v) for key, v in found.items() if isinstance(v, (int, float))}
+    def below(prefix: str) -> dict[str, Any]:
+        start = f"{prefix}."
+        named = {key.removeprefix(start): v for key, v in row.items() if key.startswith(start)}
+        return {key: _value(text) for key, text in named.items()}
 
-    def integer(name: str) -> int | None:
-        return int(float(row[name])) if name in row else None
+    def whole(name: str) -> int | None:
+        return integer(_value(row.get(name, "")))
 
-    objective = _value(row["objective"]) if "objective" in row else None
-    known = isinstance(objective, (int, float)) and math.isfinite(objective)
     return Trial(
         trial_id=row["trial_id"],
         cell=row["cell"],
-        axes={key: _value(text) for key, text in _below(row, "axes").items()},
-        settings={key: _value(text) for key, text in _below(row, "settings").items()},
+        axes=below("axes"),
+        settings=below("settings"),
         source=row.get("source"),
-        index=integer("index"),
-        seed=integer("seed"),
+        index=whole("index"),
+        seed=whole("seed"),
         overrides=(),
         folder=folder / "trials" / row["trial_id"],
         status=row["status"],
-        objective=float(row["objective"]) if known else None,
+        objective=number(_value(row.get("objective", ""))),
         error=row.get("error"),
-        final=numbers("final"),
-        best=numbers("best"),
-        best_step=integer("best_step"),
-        counts={name: count for name in _COUNTS if (count := integer(name)) is not None},
-        seconds=numbers("seconds"),
+        final=numbers(below("final")),
+        best=numbers(below("best")),
+        best_step=whole("best_step"),
+        counts={name: count for name in _COUNTS if (count := whole(name)) is not None},
+        seconds=numbers(below("seconds")),
         protocol=row.get("protocol"),
         dataset=row.get("dataset"),
         device=row.get("device"),
     )
-
-
-def _below(row: dict[str, str], prefix: str) -> dict[str, str]:
-    start = f"{prefix}."
-    return {key.removeprefix(start): v for key, v in row.items() if key.startswith(start)}
 
 
 def _value(text: str) -> Any:

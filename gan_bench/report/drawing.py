@@ -7,12 +7,14 @@ stay apart for colour-blind readers and in grey. The same input gives the same b
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 RC: Any = {
     "svg.hashsalt": "gan_bench",
@@ -79,6 +81,21 @@ def style(figure: Figure, axes: Axes, theme: Theme) -> None:
     axes.tick_params(which="both", colors=theme.ink, color=theme.muted, labelsize=8)
     axes.xaxis.label.set_color(theme.ink)
     axes.yaxis.label.set_color(theme.ink)
+
+
+def spans(values: Sequence[float], factor: float = 10) -> bool:
+    """Whether positive values span more than a factor, so that a log scale shows them better."""
+    low, high = min(values), max(values)
+    return bool(low > 0 and high > factor * low)
+
+
+def log_axis(axes: Axes, which: Literal["x", "y"], numticks: int | None = None) -> None:
+    """Make an axis logarithmic, with plain ticks at 1, 2 and 5 times powers of ten."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=numticks))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(tick))
 
 
 def wrapped(name: str) -> str:

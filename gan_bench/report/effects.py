@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from gan_bench.report.aggregate import Part
-from gan_bench.report.compare import cost_of
+from gan_bench.report.drawing import spans
 
 LEAST_TRIALS = 20
 MOST_TRIALS = 200
@@ -28,9 +28,9 @@ def factor_effects(part: Part) -> dict[str, float] | None:
         import optuna
     except ImportError:
         return None
-    trials = [t for t in part.trials if t.ranked or t.status in ("diverged", "stopped")]
+    trials = [trial for trial in part.trials if trial.judged]
     trials = trials[:: -(-len(trials) // MOST_TRIALS) or 1]
-    costs = [cost_of(trial, part.objective) for trial in trials]
+    costs = [trial.cost(part.objective) for trial in trials]
     finite = [cost for cost in costs if math.isfinite(cost)]
     if len(trials) < LEAST_TRIALS or len(set(finite)) < 2:
         return None
@@ -71,4 +71,4 @@ def _distribution(rows: list[dict[str, Any]], name: str) -> Any:
     if not number or len(distinct) <= 3:
         return CategoricalDistribution(distinct)
     low, high = min(distinct), max(distinct)
-    return FloatDistribution(float(low), float(high), log=low > 0 and high > 20 * low)
+    return FloatDistribution(float(low), float(high), log=spans(distinct, 20))

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gan_bench.report.aggregate import Part
-from gan_bench.report.compare import ALPHA, Comparison, Robustness, robustness
+from gan_bench.report.compare import ALPHA, Comparison, Robustness
 from gan_bench.report.naming import label, number
 from gan_bench.report.published import Match
 from gan_bench.report.tables import Column, Entry, Table
@@ -72,14 +71,14 @@ def pairs_table(comparison: Comparison) -> Table:
     return Table("Pairs of cells", columns, tuple(rows), notes)
 
 
-def robustness_frame(part: Part) -> pd.DataFrame:
+def robustness_frame(found: Sequence[Robustness]) -> pd.DataFrame:
     """Return one row a cell, full precision."""
-    return pd.DataFrame([dataclasses.asdict(row) for row in _robustness(part)])
+    return pd.DataFrame([dataclasses.asdict(row) for row in found])
 
 
-def robustness_table(part: Part) -> Table:
+def robustness_table(found: Sequence[Robustness], metric: str) -> Table:
     """Build the table of what a cell loses away from its best setting."""
-    name = label(part.objective.metric)
+    name = label(metric)
     columns = (
         Column("Cell", numeric=False),
         Column("Settings"),
@@ -101,7 +100,7 @@ def robustness_table(part: Part) -> Table:
             Entry(f"{row.unusable:.0%}", row.unusable),
             Entry(f"{row.unusable_low:.0%} to {row.unusable_high:.0%}"),
         )
-        for row in _robustness(part)
+        for row in found
     )
     notes = (
         "Interquartile mean: of the middle half of the cell's settings, each its median over "
@@ -113,11 +112,6 @@ def robustness_table(part: Part) -> Table:
 
 def _finite(value: float) -> str:
     return "diverged" if value in (float("inf"), float("-inf")) else number(value)
-
-
-def _robustness(part: Part) -> list[Robustness]:
-    found = (robustness(cell, part.objective) for cell in part.cells)
-    return [row for row in found if row is not None]
 
 
 def published_table(matches: Sequence[Match]) -> Table:

@@ -10,11 +10,11 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gan_bench import files
 from gan_bench.report.aggregate import Cell, Part, medians
-from gan_bench.report.drawing import LIGHT, RC, Theme, style, tick, wrapped
+from gan_bench.report.drawing import LIGHT, RC, Theme, log_axis, spans, style, tick, wrapped
 from gan_bench.report.naming import label, number
 from gan_bench.report.trial import Trial
 
@@ -59,15 +59,13 @@ def _better(part: Part) -> str:
 
 def _scale(axes: Axes, shown: Sequence[float]) -> None:
     low, high = min(shown), max(shown)
-    if low > 0 and high > 10 * low:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+    if spans(shown):
+        log_axis(axes, "x")
         axes.set_xlim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
     else:
         margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
         axes.set_xlim(low - margin, high + margin)
-    axes.xaxis.set_major_formatter(FuncFormatter(tick))
+        axes.xaxis.set_major_formatter(FuncFormatter(tick))
 
 
 def _draw_cell(axes: Axes, row: int, cell: Cell, theme: Theme) -> None:
@@ -262,12 +260,10 @@ def _draw_objective(
             va="bottom", fontsize=8, color=theme.ink,
         )  # fmt: skip
     if log:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes, "y", numticks=6)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(FuncFormatter(tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(tick))
     axes.set_ylim(low, high)
 
 
@@ -276,7 +272,7 @@ def _shared_span(part: Part, measured: list[float]) -> tuple[float, float, bool]
     if not measured:
         return 0.0, 1.0, False
     low, high = min(measured), max(measured)
-    if low > 0 and high > 10 * low:
+    if spans(measured):
         return low / 1.25, high * 1.25, True
     margin = 0.12 * (high - low) or max(abs(high), 1.0) * 0.05
     return low - margin, high + 1.5 * margin, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from itables.utils import find_package_file
 
 from gan_bench import files
 from gan_bench.errors import GanBenchError, require
-from gan_bench.report import drawing, overview
+from gan_bench.report import overview
 from gan_bench.report.aggregate import SHARE, Part, split_parts
 from gan_bench.report.frames import trials_frame
 from gan_bench.report.interactive import script
@@ -111,10 +112,8 @@ def _ranks(parts: list[Part], folder: Path) -> Picture | None:
     average = overview.ranks(parts)
     if not average:
         return None
-    light, dark = (
-        overview.ranks_figure(average, len(parts), theme) for theme in (drawing.LIGHT, drawing.DARK)
-    )
-    return write_figure(folder, "ranks", "Average ranks over data sets", light, dark)
+    draw = functools.partial(overview.ranks_figure, average, len(parts))
+    return write_figure(folder, "ranks", "Average ranks over data sets", draw)
 
 
 def _trials_table(study: Study, folder: Path) -> str:

@@ -13,9 +13,10 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from gan_bench.report.aggregate import Part
-from gan_bench.report.drawing import CYCLE
+from gan_bench.report.drawing import CYCLE, spans
+from gan_bench.report.inference import BudgetCurve
 from gan_bench.report.naming import label, number, settings_text
-from gan_bench.report.overview import budget_curves, other_metrics
+from gan_bench.report.overview import other_metrics
 from gan_bench.report.trial import Trial
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -27,11 +28,16 @@ def script() -> str:
     return text
 
 
-def plots(part: Part) -> dict[str, str]:
-    """Return name -> plot, as JSON of plotly: "trials", "budget", "metrics", "settings"."""
+def plots(part: Part, curves: dict[str, BudgetCurve]) -> dict[str, str]:
+    """Return name -> plot, as JSON of plotly: "trials", "budget", "metrics", "settings".
+
+    Args:
+        part: Trials of one protocol.
+        curves: The best so far against trials, by cell.
+    """
     if not any(cell.ranked for cell in part.cells):
         return {}
-    found = {"trials": _trials(part), "budget": _budget(part)}
+    found = {"trials": _trials(part), "budget": _budget(part, curves)}
     if other_metrics(part):
         found["metrics"] = _metrics(part)
     settings = _settings(part)
@@ -79,7 +85,7 @@ def _points(trials: Sequence[Trial], part: Part) -> dict[str, Any]:
 
 
 def _axis(part: Part, values: Sequence[float]) -> dict[str, Any]:
-    log = bool(values) and min(values) > 0 and max(values) > 10 * min(values)
+    log = bool(values) and spans(values)
     return {"type": "log" if log else "linear", "title": {"text": label(part.objective.metric)}}
 
 
@@ -113,8 +119,7 @@ def _trials(part: Part) -> go.Figure:
     return figure
 
 
-def _budget(part: Part) -> go.Figure:
-    curves = budget_curves(part)
+def _budget(part: Part, curves: dict[str, BudgetCurve]) -> go.Figure:
     sign = part.objective.cost(1.0)
     ends = [sign * float(v) for curve in curves.values() for v in (curve.mean[-1], curve.high[0])]
     figure = _figure(
@@ -165,7 +170,7 @@ def _metrics(part: Part) -> go.Figure:
 
 def _settings(part: Part) -> go.Figure | None:
     """Draw parallel coordinates of the settings that all trials have; axes can be brushed."""
-    trials = [trial for trial in part.trials if trial.ranked]
+    trials = part.ranked
     shared = sorted(set.intersection(*(set(trial.settings) for trial in trials)))
     columns = [("cell", [trial.cell for trial in trials])]
     columns += [(key.rpartition(".")[2], [t.settings[key] for t in trials]) for key in shared]

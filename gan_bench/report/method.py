@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_PARTS = ("dataset", "architecture", "loss", "normalizer", "regularizer")
-_FIELDS = {
+PARTS = ("dataset", "architecture", "loss", "normalizer", "regularizer")
+FIELDS = {
     "lambda": ("regularizer", "weight"),
     "width": ("architecture", "width"),
     "learning_rate": ("optimizer", "lr"),
@@ -23,12 +23,12 @@ def method_of(config: Mapping[str, Any]) -> dict[str, Any]:
         config: As a result holds it; parts are mappings with a name, or names.
     """
     found: dict[str, Any] = {}
-    for part in _PARTS:
+    for part in PARTS:
         given = config.get(part)
         name = given.get("name") if isinstance(given, Mapping) else given
         if name is not None:
             found[part] = name
-    for field, (group, name) in _FIELDS.items():
+    for field, (group, name) in FIELDS.items():
         given = config.get(group)
         value = given.get(name) if isinstance(given, Mapping) else None
         if value is not None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from gan_bench.report.aggregate import Cell, Part
-from gan_bench.report.compare import cost_of
-from gan_bench.report.drawing import LIGHT, RC, Theme, line_of, style, tick, wrapped
+from gan_bench.report.drawing import LIGHT, RC, Theme, line_of, log_axis, spans, style, wrapped
 from gan_bench.report.inference import BudgetCurve, budget_curve, nemenyi_difference
 from gan_bench.report.naming import label, number, settings_text
-from gan_bench.report.trial import Trial
+from gan_bench.report.trial import Trial, setting_key
 
 HEAT_ROWS = 30
 """Settings that a heat-map shows."""
@@ -35,14 +32,14 @@ def budget_curves(part: Part, *, hours: bool = False) -> dict[str, BudgetCurve]:
     """
     found = {}
     for cell in part.cells:
-        ended = [t for t in cell.trials if t.ranked or t.status in ("diverged", "stopped")]
-        if not any(trial.ranked for trial in ended):
+        if not cell.ranked:
             continue
+        ended = [trial for trial in cell.trials if trial.judged]
         stages = []
         for fixed in (True, False):
             chosen = [trial for trial in ended if (trial.source == "fixed") == fixed]
             if chosen:
-                costs = [cost_of(trial, part.objective) for trial in chosen]
+                costs = [trial.cost(part.objective) for trial in chosen]
                 stages.append((costs, [_hours(trial) for trial in chosen]))
         if not hours or all(sum(used) > 0 for _, used in stages):
             found[cell.name] = budget_curve(stages, hours=hours)
@@ -53,17 +50,25 @@ def _hours(trial: Trial) -> float:
     return sum(trial.seconds.get(name, 0.0) for name in ("train", "evaluate")) / 3600
 
 
-def budget_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
-    """Draw the expected best against trials, and against device hours."""
-    curves = [budget_curves(part, hours=hours) for hours in (False, True)]
-    if not curves[0]:
+def budget_figure(
+    part: Part,
+    by_trials: dict[str, BudgetCurve],
+    by_hours: dict[str, BudgetCurve],
+    theme: Theme = LIGHT,
+) -> Figure | None:
+    """Draw the expected best against trials, and against device hours, of `budget_curves`."""
+    if not by_trials:
         return None
     sign = part.objective.cost(1.0)
+    positive = all(sign * trial.cost(part.objective) > 0 for trial in part.ranked)
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(8.4, 3.9 + 0.16 * len(curves[0])), layout="constrained")
+        figure = Figure(figsize=(8.4, 3.9 + 0.16 * len(by_trials)), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
-        for axes, chosen, name in zip(panels, curves, ("trials", "device hours"), strict=True):
-            for i, (cell, curve) in enumerate(chosen.items()):
+        for axes, curves, name in (
+            (panels[0], by_trials, "trials"),
+            (panels[1], by_hours, "device hours"),
+        ):
+            for i, (cell, curve) in enumerate(curves.items()):
                 known = np.isfinite(curve.mean) & np.isfinite(curve.high)
                 line = line_of(i)
                 axes.fill_between(
@@ -76,7 +81,8 @@ def budget_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
             axes.set_xlabel(name)
             style(figure, axes, theme)
             axes.grid(color=theme.grid, linewidth=0.6)
-            _log(axes, part)
+            if positive:
+                log_axis(axes, "y")
         panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel(f"best {label(part.objective.metric)} so far")
         handles, names = panels[0].get_legend_handles_labels()
@@ -85,14 +91,6 @@ def budget_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
             labelcolor=theme.ink, handlelength=3,
         )  # fmt: skip
     return figure
-
-
-def _log(axes: Axes, part: Part) -> None:
-    if all(v > 0 for cell in part.cells for t in cell.ranked if (v := t.objective) is not None):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(tick))
 
 
 def settings_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
@@ -105,20 +103,17 @@ def settings_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
         return None
     fixed = [trial for cell in cells for trial in cell.trials if trial.source == "fixed"]
     shared = sorted(set.intersection(*(set(trial.settings) for trial in fixed)))
-    rows: dict[str, dict[str, Any]] = {}
-    for trial in fixed:
-        settings = {key: trial.settings[key] for key in shared}
-        rows.setdefault(json.dumps(settings, sort_keys=True), settings)
+    rows = {setting_key(t.settings, shared): {k: t.settings[k] for k in shared} for t in fixed}
     if not 2 <= len(rows) <= HEAT_ROWS:
         return None
     cost = part.objective.cost
     grid = np.full((len(rows), len(cells)), np.nan)
+    row_of = {key: row for row, key in enumerate(rows)}
     for column, cell in enumerate(cells):
         for setting in cell.settings:
             if all(key in setting.settings for key in shared):
-                key = json.dumps({k: setting.settings[k] for k in shared}, sort_keys=True)
-                if key in rows:
-                    row = list(rows).index(key)
+                row = row_of.get(setting_key(setting.settings, shared))
+                if row is not None:
                     grid[row, column] = np.fmin(grid[row, column], cost(setting.median))
     return _heat(part, [settings_text(row) for row in rows.values()], cells, grid, theme)
 
@@ -159,7 +154,7 @@ def _heat(part: Part, rows: list[str], cells: list[Cell], grid: Any, theme: Them
 
 def other_metrics(part: Part) -> list[str]:
     """Return the metrics besides the objective that most trials have."""
-    ranked = [trial for trial in part.trials if trial.ranked]
+    ranked = part.ranked
     counts: dict[str, int] = {}
     for trial in ranked:
         for key in trial.measured(part.objective):
@@ -177,7 +172,7 @@ def other_metrics(part: Part) -> list[str]:
 def metrics_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
     """Draw the objective against other metrics, with Spearman's rank correlation."""
     keys = other_metrics(part)
-    ranked = [trial for trial in part.trials if trial.ranked]
+    ranked = part.ranked
     if not keys or len(ranked) < 3:
         return None
     with matplotlib.rc_context(RC):
@@ -197,10 +192,8 @@ def metrics_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
             axes.set_ylabel(label(key))
             style(figure, axes, theme)
             axes.grid(color=theme.grid, linewidth=0.6)
-            if min(x) > 0 and max(x) > 10 * min(x):
-                axes.set_xscale("log")
-                axes.xaxis.set_major_formatter(FuncFormatter(tick))
-                axes.xaxis.set_minor_formatter(NullFormatter())
+            if spans(x):
+                log_axis(axes, "x", numticks=5)
     return figure
 
 
@@ -225,9 +218,7 @@ def effects_figure(effects: dict[str, float], theme: Theme = LIGHT) -> Figure:
 
 def parallel_figure(part: Part, theme: Theme = LIGHT) -> Figure | None:
     """Draw every ranked trial as a line over its settings; the darker, the better it ranks."""
-    ranked = sorted(
-        (t for t in part.trials if t.ranked), key=lambda t: -part.objective.cost(t.objective or 0.0)
-    )
+    ranked = sorted(part.ranked, key=lambda trial: -trial.cost(part.objective))
     if len(ranked) < 3:
         return None
     shared = set.intersection(*(set(trial.settings) for trial in ranked))
@@ -272,7 +263,7 @@ def _placed(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]
         texts = [(heights[v], f"{v:g}" if numeric else str(v)) for v in ordered]
         return [heights[value] for value in values], texts
     low, high = min(distinct), max(distinct)
-    log = low > 0 and high > 20 * low
+    log = spans(distinct, 20)
     scale = math.log if log else float
     a, b = scale(low), scale(high)
     marks = [0.0, 0.25, 0.5, 0.75, 1.0]

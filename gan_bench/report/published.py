@@ -18,14 +18,14 @@ from typing import Any
 from gan_bench import config as configs
 from gan_bench.errors import GanBenchError
 from gan_bench.metric_keys import find
+from gan_bench.report.method import FIELDS, PARTS
 from gan_bench.report.naming import is_published
 from gan_bench.report.trial import Objective, Trial
 
 METRICS = {"fid": "fid", "is": "is_mean", "kid": "kid_mean", "ms_ssim": "ms_ssim"}
 """As the tables name a metric -> its key here."""
-_NAMES = ("dataset", "architecture", "loss", "normalizer", "regularizer")
-_NUMBERS = ("lambda", "learning_rate", "beta1", "beta2", "n_disc")
-_REQUIRED = ("source", "table", *_NAMES, *_NUMBERS, "d_steps", "metric", "value", "provenance")
+_NUMBERS = tuple(name for name in FIELDS if name != "width")
+_REQUIRED = ("source", "table", *PARTS, *_NUMBERS, "d_steps", "metric", "value", "provenance")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Figure:
     source: str
     table: str
     method: Mapping[str, Any]
-    """What of `_NAMES` and `_NUMBERS` is known of it."""
+    """What is known of its parts and hyper-parameters."""
     metric: str
     value: float
     std: float | None
@@ -110,7 +110,7 @@ def _read(path: Path) -> Iterable[Figure]:
 
 
 def _figure(row: Mapping[str, str]) -> Figure:
-    method: dict[str, Any] = {name: row[name] for name in _NAMES if row[name]}
+    method: dict[str, Any] = {name: row[name] for name in PARTS if row[name]}
     method |= {name: float(row[name]) for name in _NUMBERS if row[name]}
 
     def number(name: str) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from gan_bench import files
 from gan_bench.report import drawing, evidence, figures, overview, tables
 from gan_bench.report.aggregate import Part
 from gan_bench.report.answer import answer, comparability
-from gan_bench.report.compare import compare
+from gan_bench.report.compare import compare, robustness
 from gan_bench.report.effects import factor_effects
 from gan_bench.report.frames import cells_frame
 from gan_bench.report.interactive import plots
@@ -47,9 +49,7 @@ class Grid:
 
 _FIGURES = {
     "top5": ("Settings of each cell, the top 5% in colour", figures.top_figure),
-    "budget": ("Best so far against trials and device hours", overview.budget_figure),
     "settings": ("Heat-map of fixed settings by cell", overview.settings_figure),
-    "parallel": ("Parallel coordinates of the settings", overview.parallel_figure),
     "metrics": ("The objective against other metrics", overview.metrics_figure),
     "curves": ("Losses and evaluations of the best trial of each cell", figures.curves_figure),
 }
@@ -82,21 +82,35 @@ def build_section(
     if comparison.pairs:
         table, frame = evidence.pairs_table(comparison), evidence.pairs_frame(comparison)
         shown["pairs"] = _write_table(folder, f"pairs{suffix}", table, frame)
-        table, frame = evidence.robustness_table(part), evidence.robustness_frame(part)
+        lost = [row for cell in part.cells if (row := robustness(cell, part.objective))]
+        table = evidence.robustness_table(lost, part.objective.metric)
+        frame = evidence.robustness_frame(lost)
         shown["robustness"] = _write_table(folder, f"robustness{suffix}", table, frame)
     if matches:
         table = evidence.published_table(matches)
         shown["published"] = _write_table(folder, f"published{suffix}", table)
-    effects = factor_effects(part)
+    by_trials, by_hours = (overview.budget_curves(part, hours=hours) for hours in (False, True))
+    parallel = overview.parallel_figure(part)
+    if parallel is not None:  # the page has one that can be brushed
+        _save_figure(folder, f"parallel{suffix}", parallel)
     return {
         "part": part,
         "title": title,
         "answer": answer(part, comparison),
         "comparability": comparability(part),
         **shown,
-        **{name: _figure(part, name, suffix, folder) for name in _FIGURES},
-        "effects": _write_effects(effects, suffix, folder) if effects else None,
-        "plots": plots(part),
+        **{
+            name: write_figure(folder, name + suffix, alt, functools.partial(draw, part))
+            for name, (alt, draw) in _FIGURES.items()
+        },
+        "budget": write_figure(
+            folder,
+            f"budget{suffix}",
+            "Best so far against trials and device hours",
+            functools.partial(overview.budget_figure, part, by_trials, by_hours),
+        ),
+        "effects": _write_effects(part, suffix, folder),
+        "plots": plots(part, by_trials),
         "grids": _grids(part),
         "animation": _animation(part, folder / "figures" / f"training{suffix}.gif"),
         "facts": _facts(part),
@@ -116,35 +130,41 @@ def _write_table(
     return table
 
 
-def _figure(part: Part, name: str, suffix: str, folder: Path) -> Picture | None:
-    alt, draw = _FIGURES[name]
-    light, dark = draw(part, drawing.LIGHT), draw(part, drawing.DARK)
-    if light is None or dark is None:
+def write_figure(
+    folder: Path, name: str, alt: str, draw: Callable[[drawing.Theme], Figure | None]
+) -> Picture | None:
+    """Draw a figure, write it as SVG and PNG and return it for the page; None for none."""
+    light = draw(drawing.LIGHT)
+    if light is None:
         return None
-    return write_figure(folder, f"{name}{suffix}", alt, light, dark)
+    drawn = [_save_figure(folder, name, light)]
+    dark = draw(drawing.DARK)
+    drawn += [drawing.render(dark, "svg")] if dark is not None else []
+    return Picture(alt, *(data_uri(content, "image/svg+xml") for content in drawn))
 
 
-def write_figure(folder: Path, name: str, alt: str, light: Figure, dark: Figure) -> Picture:
-    """Write a figure as SVG and PNG and return it for the page."""
-    drawn = {kind: drawing.render(light, kind) for kind in ("svg", "png")}
+def _save_figure(folder: Path, name: str, figure: Figure) -> bytes:
+    """Write a figure as SVG and PNG; return the former."""
+    drawn = {kind: drawing.render(figure, kind) for kind in ("svg", "png")}
     for kind, content in drawn.items():
         files.write_bytes(folder / "figures" / f"{name}.{kind}", content)
-    kind = "image/svg+xml"
-    return Picture(alt, data_uri(drawn["svg"], kind), data_uri(drawing.render(dark, "svg"), kind))
+    return drawn["svg"]
 
 
-def _write_effects(effects: dict[str, float], suffix: str, folder: Path) -> Picture:
-    drawn = [overview.effects_figure(effects, theme) for theme in (drawing.LIGHT, drawing.DARK)]
+def _write_effects(part: Part, suffix: str, folder: Path) -> Picture | None:
+    effects = factor_effects(part)
+    if not effects:
+        return None
     frame = pd.DataFrame({"factor": list(effects), "share": list(effects.values())})
     files.write_text(folder / "tables" / f"effects{suffix}.csv", to_csv(frame))
-    return write_figure(folder, f"effects{suffix}", "Share of the variance by factor", *drawn)
+    draw = functools.partial(overview.effects_figure, effects)
+    return write_figure(folder, f"effects{suffix}", "Share of the variance by factor", draw)
 
 
 def _grids(part: Part) -> list[Grid]:
     """Return the samples of each cell's best trial, then of the median and the worst of all."""
     chosen = [(cell.name, cell.best) for cell in part.cells if cell.best]
-    cost = part.objective.cost
-    ranked = sorted((t for t in part.trials if t.ranked), key=lambda t: cost(t.objective or 0.0))
+    ranked = sorted(part.ranked, key=lambda trial: trial.cost(part.objective))
     if len(ranked) > 2:
         chosen.append((f"median trial, {ranked[len(ranked) // 2].cell}", ranked[len(ranked) // 2]))
         chosen.append((f"worst trial, {ranked[-1].cell}", ranked[-1]))
@@ -181,10 +201,10 @@ def _animation(part: Part, path: Path) -> Picture | None:
 
 def _facts(part: Part) -> list[tuple[str, str]]:
     """Return how the part's figures were measured."""
-    measured = next((trial for trial in part.trials if trial.ranked), None)
-    if measured is None:
+    if not part.ranked:
         return []
-    facts = [("data set", part.dataset or "unknown"), *sorted(measured.facts.items())]
+    measured = part.ranked[0].facts
+    facts = [("data set", part.dataset or "unknown"), *sorted(measured.items())]
     return [*facts, ("protocol", part.protocol or "unknown")]
 
 

@@ -20,6 +20,7 @@ from gan_bench import files
 from gan_bench.errors import GanBenchError, StudyError
 from gan_bench.report.csv_trials import FILE as CSV
 from gan_bench.report.csv_trials import read_csv
+from gan_bench.report.lenient import integer, mapping, number, numbers, strings, text
 from gan_bench.report.method import method_of
 from gan_bench.report.trial import CellPlan, Objective, Trial
 
@@ -66,7 +67,7 @@ def read_study(folder: Path) -> Study:
         folder=folder,
         name=str(plan.get("name") or folder.resolve().name),
         objective=objective,
-        base=_strings(plan.get("base")),
+        base=strings(plan.get("base")),
         cells=_cell_plans(plan.get("cells")),
         trials=trials,
         baselines=_read_baselines(folder, problems),
@@ -97,7 +98,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
 
 
 def _objective(plan: dict[str, Any], folder: Path) -> Objective:
-    given = _mapping(plan.get("objective"))
+    given = mapping(plan.get("objective"))
     metric = given.get("metric")
     mode, at = given.get("mode", "min"), given.get("at", "best")
     if not isinstance(metric, str) or mode not in ("min", "max") or at not in ("best", "final"):
@@ -114,8 +115,8 @@ def _cell_plans(given: Any) -> list[CellPlan]:
         if isinstance(item, str):
             plans.append(CellPlan(item))
         elif isinstance(item, Mapping) and "name" in item:
-            axes = _mapping(item.get("axes"))
-            plans.append(CellPlan(str(item["name"]), axes, _strings(item.get("overrides"))))
+            axes = mapping(item.get("axes"))
+            plans.append(CellPlan(str(item["name"]), axes, strings(item.get("overrides"))))
     return plans
 
 
@@ -141,8 +142,8 @@ def _read_log(folder: Path, problems: list[str]) -> list[Trial]:
         elif event == "finished":
             trial = trials[trial_id]
             trial.status = str(record.get("status"))
-            trial.objective = _number(record.get("objective"))
-            trial.error = _text(record.get("error"))
+            trial.objective = number(record.get("objective"))
+            trial.error = text(record.get("error"))
     for trial_id in sorted(orphans - set(trials)):
         problems.append(
             f"trial {trial_id}: the log has no readable line that proposes it; it is left out"
@@ -154,12 +155,12 @@ def _proposed(trial_id: str, record: dict[str, Any], folder: Path) -> Trial:
     return Trial(
         trial_id=trial_id,
         cell=str(record.get("cell") or "(no cell)"),
-        axes=_mapping(record.get("axes")),
-        settings={k: v for k, v in _mapping(record.get("settings")).items() if k != "seed"},
-        source=_text(record.get("source")),
-        index=_integer(record.get("index")),
-        seed=_integer(record.get("seed")),
-        overrides=_strings(record.get("overrides")),
+        axes=mapping(record.get("axes")),
+        settings={k: v for k, v in mapping(record.get("settings")).items() if k != "seed"},
+        source=text(record.get("source")),
+        index=integer(record.get("index")),
+        seed=integer(record.get("seed")),
+        overrides=strings(record.get("overrides")),
         folder=folder / "trials" / trial_id,
     )
 
@@ -212,22 +213,22 @@ def _unreadable(trial: Trial, reason: str, problems: list[str]) -> None:
 
 
 def _fill(trial: Trial, result: dict[str, Any]) -> None:
-    final, best = _mapping(result.get("metrics")), _mapping(result.get("best"))
+    final, best = mapping(result.get("metrics")), mapping(result.get("best"))
     trial.final, trial.best = _metrics(final), _metrics(best)
-    trial.best_step = _integer(best.get("step"))
+    trial.best_step = integer(best.get("step"))
     trial.facts = _facts(best) | _facts(final)
-    trial.protocol = _text(final.get("protocol") or best.get("protocol") or result.get("protocol"))
+    trial.protocol = text(final.get("protocol") or best.get("protocol") or result.get("protocol"))
     trial.counts = {
         key: count
-        for key, value in _mapping(result.get("counts")).items()
-        if (count := _integer(value)) is not None
+        for key, value in mapping(result.get("counts")).items()
+        if (count := integer(value)) is not None
     }
-    trial.seconds = _metrics(_mapping(result.get("seconds")))
-    trial.versions = {key: str(item) for key, item in _mapping(result.get("versions")).items()}
-    trial.device = _text(result.get("device"))
-    trial.error = trial.error or _text(result.get("error"))
-    trial.method = method_of(_mapping(result.get("config")))
-    trial.dataset = _text(trial.method.get("dataset"))
+    trial.seconds = _metrics(mapping(result.get("seconds")))
+    trial.versions = {key: str(item) for key, item in mapping(result.get("versions")).items()}
+    trial.device = text(result.get("device"))
+    trial.error = trial.error or text(result.get("error"))
+    trial.method = method_of(mapping(result.get("config")))
+    trial.dataset = text(trial.method.get("dataset"))
 
 
 def _read_baselines(folder: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
@@ -241,9 +242,9 @@ def _read_baselines(folder: Path, problems: list[str]) -> dict[str, dict[str, An
         return {}
     found = {}
     for name in BASELINES:
-        metrics = _mapping(_mapping(content).get(name))
+        metrics = mapping(mapping(content).get(name))
         if metrics:
-            found[name] = _mapping(metrics.get("metrics")) or metrics
+            found[name] = mapping(metrics.get("metrics")) or metrics
     return found
 
 
@@ -262,11 +263,6 @@ def step_files(folder: Path) -> dict[int, Path]:
     return {int(match.group(1)): path for match, path in matches if match}
 
 
-def numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return the finite numbers of a record."""
-    return {str(k): n for k, v in record.items() if (n := _number(v)) is not None}
-
-
 def _metrics(record: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in numbers(record).items() if k != "step" and not k.startswith("n_")}
 
@@ -278,28 +274,3 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
         for key, value in record.items()
         if key != "protocol" and (isinstance(value, str) or str(key).startswith("n_"))
     }
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else ()
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _integer(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ class Objective:
     def cost(self, value: float) -> float:
         """Return a number that is lower for a better value."""
         return value if self.mode == "min" else -value
+
+
+def setting_key(settings: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
+    """Return a string that is equal for equal settings, of the names given or of all."""
+    chosen = settings if names is None else {name: settings[name] for name in names}
+    return json.dumps(chosen, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,17 @@ class Trial:
     def ranked(self) -> bool:
         """Whether it takes part in the comparison: completed, with a finite objective."""
         return self.status == "completed" and self.objective is not None
+
+    @property
+    def judged(self) -> bool:
+        """Whether it says something of its method; a fault of the machine doesn't."""
+        return self.ranked or self.status in ("diverged", "stopped")
+
+    def cost(self, objective: Objective) -> float:
+        """Return a number that is lower for a better trial, infinite for one without a rank."""
+        if not self.ranked or self.objective is None:
+            return float("inf")
+        return objective.cost(self.objective)
 
     def measured(self, objective: Objective) -> dict[str, float]:
         """Return the metrics at the step that the objective looks at."""

@@ -9,10 +9,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gan_bench import config as configs
 from gan_bench.config import Config
 from gan_bench.registry import DATASETS
-from gan_bench.sweep.space import Settings, to_overrides
+from gan_bench.sweep.space import Settings
 from gan_bench.sweep.study import Cell, Study
 from gan_bench.training.step import discriminator_step, generator_step
 from gan_bench.training.trainer import build_game
@@ -70,18 +69,13 @@ def cell_flops(study: Study, cell: Cell) -> tuple[float, float]:
     Returns:
         Operations of training, and D steps, over all settings and seeds.
     """
-    typical = cell.fixed[0] if cell.fixed else cell.space.sample(np.random.default_rng(0))
-    config = configs.compose([*study.base, *cell.overrides, *to_overrides(typical)])
+    config = study.typical_config(cell)
     d_step, g_step = step_flops(config)
     rng = np.random.default_rng(0)
-    searched = study.bandit_settings(cell)
+    fixed, searched = study.trials_of(cell)
     drawn = [cell.space.sample(rng) for _ in range(_DRAWS)] if searched else []
-    groups = [
-        (cell.fixed, len(cell.fixed) * len(study.seeds)),
-        (drawn, searched * len(study.bandit.seeds)),
-    ]
     flops = d_steps = 0.0
-    for settings, trials in groups:
+    for settings, trials in ((cell.fixed, fixed), (drawn, searched)):
         if settings:
             lengths = np.array([_lengths(config, each) for each in settings]).mean(axis=0)
             flops += trials * float(lengths @ (d_step, g_step))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import time
 from pathlib import Path
 
 from gan_bench import files
 from gan_bench.errors import StudyError
+from gan_bench.sweep import processes
 from gan_bench.sweep.driver import CANCEL, LOCK
 from gan_bench.sweep.engines import build_engine
 from gan_bench.sweep.store import TrialStore
@@ -61,8 +60,7 @@ def _interrupt_inline(study_dir: Path) -> None:
     host, pid = holder
     if host != socket.gethostname():
         raise StudyError(f"the driver of {study_dir} is process {pid} on {host}; stop it there")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+    processes.terminate(pid)
 
 
 def _cancel_orphans(study_dir: Path, deadline: float) -> None:

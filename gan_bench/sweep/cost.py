@@ -6,18 +6,15 @@ import dataclasses
 import math
 import time
 
-import numpy as np
 import torch
 
-from gan_bench import config as configs
 from gan_bench.config import Config
 from gan_bench.hardware import choose_device, cpu_threads
 from gan_bench.measure import build_evaluator
 from gan_bench.registry import DATASETS
 from gan_bench.samples import LatentSampler
 from gan_bench.sweep.arithmetic import cell_flops
-from gan_bench.sweep.space import to_overrides
-from gan_bench.sweep.study import Cell, Study
+from gan_bench.sweep.study import Study
 from gan_bench.training.trainer import Trainer
 
 _SECONDS = 2.0
@@ -69,22 +66,15 @@ def estimate(study: Study, *, probe: bool = True) -> list[CellCost]:
     for cell in study.cells:
         step = hours = None
         if probe:
-            config = _typical(study, cell)
+            config = study.typical_config(cell)
             step, seconds = _time(config, evaluation is None)
             evaluation = seconds if evaluation is None else evaluation
             hours = _hours(config, step, evaluation or 0.0)
-        fixed = len(cell.fixed) * len(study.seeds)
-        searched = study.bandit_settings(cell) * len(study.bandit.seeds)
+        counts = study.trials_of(cell)
         costs.append(
-            CellCost(cell.name, fixed, searched, step, evaluation, hours, *cell_flops(study, cell))
+            CellCost(cell.name, *counts, step, evaluation, hours, *cell_flops(study, cell))
         )
     return costs
-
-
-def _typical(study: Study, cell: Cell) -> Config:
-    """Compose a cell's first fixed setting, or one from its space."""
-    settings = cell.fixed[0] if cell.fixed else cell.space.sample(np.random.default_rng(0))
-    return configs.compose([*study.base, *cell.overrides, *to_overrides(settings)])
 
 
 def _hours(config: Config, step: float, evaluation: float) -> float:

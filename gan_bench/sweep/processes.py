@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import types
 from collections.abc import Iterator
@@ -45,6 +46,12 @@ def hidden_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = program
+
+
+def terminate(pid: int) -> None:
+    """Send a process SIGTERM; one that is gone is left alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 def use_threads(count: int) -> None:

@@ -95,10 +95,12 @@ def study_status(study_dir: Path) -> StudyStatus:
     cells = []
     for cell in study.cells:
         trials = [trial for group in store.settings_of(cell.name) for trial in group]
-        planned = len(cell.fixed) * len(study.seeds)
-        planned += study.bandit_settings(cell) * len(study.bandit.seeds)
         counts = collections.Counter(states[trial.trial_id] for trial in trials)
-        cells.append(CellStatus(cell.name, planned, counts, _best(trials, study.objective)))
+        cells.append(
+            CellStatus(
+                cell.name, sum(study.trials_of(cell)), counts, _best(trials, study.objective)
+            )
+        )
     running = [
         _running(trial, store, study.objective)
         for trial in store.trials.values()

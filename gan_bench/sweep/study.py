@@ -108,13 +108,20 @@ class Study:
         used = sum(settings in cell.space for settings in cell.fixed)
         return max(0, min(self.bandit.trials, cell.space.size - used))
 
+    def trials_of(self, cell: Cell) -> tuple[int, int]:
+        """Return how many trials of fixed settings and of searched ones a cell will have."""
+        searched = self.bandit_settings(cell) * len(self.bandit.seeds)
+        return len(cell.fixed) * len(self.seeds), searched
+
     @property
     def total(self) -> int:
         """How many trials there will be."""
-        return sum(
-            len(cell.fixed) * len(self.seeds) + self.bandit_settings(cell) * len(self.bandit.seeds)
-            for cell in self.cells
-        )
+        return sum(sum(self.trials_of(cell)) for cell in self.cells)
+
+    def typical_config(self, cell: Cell) -> Config:
+        """Compose a cell's first fixed setting, or one from its space."""
+        settings = cell.fixed[0] if cell.fixed else cell.space.sample(np.random.default_rng(0))
+        return configs.compose([*self.base, *cell.overrides, *to_overrides(settings)])
 
     def trial(self, cell: Cell, settings: Settings, source: str, index: int, seed: int) -> Trial:
         """Make the record of a trial.

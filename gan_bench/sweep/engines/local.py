@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 
 from gan_bench import files
 from gan_bench.errors import EngineError, StorageError, require
+from gan_bench.signals import interrupt
 from gan_bench.sweep import processes
 from gan_bench.sweep.engines.base import Ended, TrialFunction
 from gan_bench.sweep.job import last_line, log_fault, read_job, run_job
@@ -166,8 +166,7 @@ class LocalEngine:
             else:
                 continue
             if pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+                processes.terminate(pid)
 
     def close(self) -> None:
         """Stop all workers, their state saved; those that take too long are killed."""
@@ -184,11 +183,7 @@ def _work(
     trial: TrialFunction, trial_dir: Path, gpu: str | None, threads: int, lock: Connection
 ) -> None:
     """Run a trial in a new process; `lock` is held until the process is gone."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, interrupt)
     os.setsid()  # Ctrl-C is for the driver, which then tells its workers
     with (trial_dir / LOG).open("ab", buffering=0) as log:
         os.dup2(log.fileno(), sys.stdout.fileno())

@@ -21,6 +21,7 @@ from typing import Any
 
 from gan_bench import files
 from gan_bench.errors import ConfigError, EngineError, StorageError, require
+from gan_bench.sweep import processes
 from gan_bench.sweep.engines.base import Ended, TrialFunction
 from gan_bench.sweep.engines.ray_worker import LOCK, LOG, Runner, how_it_ended
 from gan_bench.sweep.job import read_job
@@ -277,7 +278,7 @@ class RayEngine:
             if mine and job.get("state") != "running":
                 continue
             if mine and self._options.own:
-                _terminate(job["pid"])
+                processes.terminate(job["pid"])
             elif mine and (node := self._node_of(job["host"])) is not None:
                 told.append(self._terminate_on(node, job["pid"]))
             else:
@@ -293,7 +294,7 @@ class RayEngine:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         on_node: Any = NodeAffinitySchedulingStrategy
-        tell = self._ray.remote(_terminate)
+        tell = self._ray.remote(processes.terminate)
         strategy = on_node(node, soft=False)
         return tell.options(num_cpus=0, scheduling_strategy=strategy).remote(pid)
 
@@ -327,11 +328,6 @@ def _keep_token_in_memory() -> None:
     named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if not there and not named and os.environ.get("RAY_AUTH_MODE", "token") == "token":
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-
-
-def _terminate(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
 
 
 def actor_name(trial_dir: Path) -> str:

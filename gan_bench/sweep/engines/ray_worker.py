@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from gan_bench import files
 from gan_bench.errors import StorageError
+from gan_bench.signals import interrupt
 from gan_bench.sweep import processes
 from gan_bench.sweep.engines.base import TrialFunction
 from gan_bench.sweep.job import last_line, log_fault, read_job, run_job
@@ -125,11 +125,7 @@ def _logged(log: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
     """Turn SIGTERM, at which Ray would end the process, into KeyboardInterrupt."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from gan_bench.errors import ConfigError, EngineError, StorageError, require
+from gan_bench.signals import interrupt
 from gan_bench.sweep import processes
 from gan_bench.sweep.engines import slurm_queue
 from gan_bench.sweep.engines.base import Ended, TrialFunction
@@ -127,20 +128,18 @@ class SlurmEngine:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         deadline = time.monotonic() + 60 * self._options.patience_minutes
-        while True:
+        ids: list[str] | None = None
+        while ids is None:
             try:
                 ids = self._sbatch(trial, trial_dirs)
-                break
             except (FailedJobError, FailedSubmissionError, OSError) as error:
                 reason = " ".join(str(error).split())
                 if not slurm_queue.may_pass(reason) or time.monotonic() > deadline:
                     raise EngineError(f"SLURM refuses a job: {reason}") from None
-            _LOG.warning("SLURM's controller does not answer; trying again")
-            time.sleep(self._options.poll_seconds)
-            found = slurm_queue.jobs_of(self._study_dir, [path.name for path in trial_dirs])
-            if found is not None:  # it took them, though its answer was lost
-                ids = found
-                break
+                _LOG.warning("SLURM's controller does not answer; trying again")
+                time.sleep(self._options.poll_seconds)
+                # it may have taken them though its answer was lost
+                ids = slurm_queue.jobs_of(self._study_dir, [path.name for path in trial_dirs])
         self._jobs.update(zip(ids, trial_dirs, strict=True))
         return ids
 
@@ -260,14 +259,11 @@ class Job:
         requeue = signal.getsignal(warning)
         warned: list[int] = []
 
-        def stop(number: int, frame: FrameType | None) -> None:
-            raise KeyboardInterrupt
-
         def warn(number: int, frame: FrameType | None) -> None:
             warned.append(number)
             signal.raise_signal(signal.SIGTERM)  # which training holds back until a step has ended
 
-        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGTERM, interrupt)
         signal.signal(warning, warn)
         if self._threads is not None:
             processes.use_threads(self._threads)

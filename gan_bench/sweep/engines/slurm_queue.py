@@ -108,9 +108,9 @@ def how_it_ended(trial_dir: Path, job_id: str, log: Path) -> Ended:
     """
     if (trial_dir / "result.json").exists():
         return Ended(trial_dir, log=log)
-    job, state = read_job(trial_dir), state_of(job_id)
+    job, (state, exit_code) = read_job(trial_dir), _last_known(job_id)
     own = job.get("job_id") == job_id
-    if exit_code_of(job_id) == STORAGE_EXIT:
+    if exit_code == STORAGE_EXIT:
         raise StorageError(last_line(log) or f"{trial_dir} can't be written")
     if own and job.get("state") == "preempted":
         return Ended(trial_dir, "preempted", f"the job was told to stop ({state})", log)
@@ -126,20 +126,18 @@ def how_it_ended(trial_dir: Path, job_id: str, log: Path) -> Ended:
 
 def state_of(job_id: str) -> str:
     """Return a job's last state, from the controller or the accounting; UNKNOWN: neither has it."""
-    text = _ask("scontrol", "show", "job", "--oneliner", job_id)
-    found = re.search(r"\bJobState=(\w+)", text or "")
-    if found:
-        return found.group(1)
-    text = _ask("sacct", "-X", "-n", "-P", "-o", "State", "-j", job_id)
-    words = (text or "").split()
-    return words[0] if words else "UNKNOWN"
+    return _last_known(job_id)[0]
 
 
-def exit_code_of(job_id: str) -> int | None:
-    """Return a job's exit code; None if the controller does not have it any more."""
-    text = _ask("scontrol", "show", "job", "--oneliner", job_id)
-    found = re.search(r"\bExitCode=(\d+):", text or "")
-    return int(found.group(1)) if found else None
+def _last_known(job_id: str) -> tuple[str, int | None]:
+    """Return a job's last state and exit code; of accounting only the former is asked."""
+    text = _ask("scontrol", "show", "job", "--oneliner", job_id) or ""
+    state = re.search(r"\bJobState=(\w+)", text)
+    if state:
+        code = re.search(r"\bExitCode=(\d+):", text)
+        return state.group(1), int(code.group(1)) if code else None
+    words = (_ask("sacct", "-X", "-n", "-P", "-o", "State", "-j", job_id) or "").split()
+    return (words[0] if words else "UNKNOWN"), None
 
 
 def _ask(*command: str) -> str | None:
