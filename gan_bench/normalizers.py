@@ -7,8 +7,12 @@ the layers. G is none of their business: its batch norm is part of the architect
 
 from __future__ import annotations
 
-from torch import nn
-from torch.nn.utils import parametrizations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from gan_bench.errors import require
 from gan_bench.registry import NORMALIZERS
@@ -70,10 +74,120 @@ class SpectralNorm(NoNormalizer):
     The kernel is taken as the matrix (c_out, c_in * k * k); the value is estimated by one power
     iteration a training forward, through which no gradient flows.
 
-    Deviation: PyTorch runs 15 iterations on the initial weights, where the paper and compare_gan
-    start from a random vector: the first few steps already divide by the right value.
+    Deviation: as in PyTorch, 15 iterations are run on the initial weights, where the paper and
+    compare_gan start from a random vector: the first steps already divide by the right value.
     """
 
     def layer(self, layer: nn.Module) -> nn.Module:
         """Return the layer with its weight reparametrized."""
-        return parametrizations.spectral_norm(layer, n_power_iterations=1, eps=1e-12)
+        assert isinstance(layer.weight, Tensor)
+        parametrize.register_parametrization(layer, "weight", SpectrallyNormalized(layer.weight))
+        return layer
+
+
+class SpectrallyNormalized(nn.Module):
+    """A kernel divided by the estimate of its largest singular value.
+
+    What PyTorch's own parametrization computes, with the same buffers, in half as many passes over
+    the kernel (none of them a copy of one in channels_last), and with operations that can be
+    vectorized over networks.
+    """
+
+    _u: Tensor
+    _v: Tensor
+
+    def __init__(self, weight: Tensor, eps: float = 1e-12) -> None:
+        """Start from random vectors and 15 iterations.
+
+        Args:
+            weight: The kernel (c_out, ...).
+            eps: Least norm that a vector is divided by.
+        """
+        super().__init__()
+        self._eps = eps
+        with torch.no_grad():
+            matrix = weight.flatten(1)
+            for name, size in zip(("_u", "_v"), matrix.shape, strict=True):
+                vector = matrix.new_empty(size).normal_(0, 1)
+                self.register_buffer(name, functional.normalize(vector, dim=0, eps=eps))
+            for _ in range(15):
+                self._iterate(weight)
+
+    def _iterate(self, weight: Tensor) -> Tensor:
+        """Improve both vectors once; return W^T u."""
+        matrix = _matrix(weight)
+        u = torch.mv(matrix, _in_memory_order(self._v, weight))
+        self._u.copy_(functional.normalize(u, dim=0, eps=self._eps))
+        product = torch.mv(matrix.t(), self._u)
+        v = functional.normalize(product, dim=0, eps=self._eps)
+        self._v.copy_(_in_logical_order(v, weight))
+        return product
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the kernel divided by u W v, after a power iteration if training."""
+        with torch.no_grad():
+            if self.training:
+                product = self._iterate(weight)
+            else:
+                product = torch.mv(_matrix(weight).t(), self._u)
+            # clones: a backward pass may come after the next forward has changed the buffers
+            u, v = self._u.clone(), _in_memory_order(self._v, weight).clone()
+            sigma = torch.dot(v, product)
+        normalized: Tensor = _Division.apply(weight, sigma, u, v)  # type: ignore[no-untyped-call]
+        return normalized
+
+
+class _Division(torch.autograd.Function):
+    """W / sigma with sigma = u W v; dW = (g - sum(g W / sigma) u v^T) / sigma."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, sigma: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return weight / sigma
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        weight, sigma, u, v = ctx.saved_tensors
+        g = grads[0]
+        products = torch.dot(_matrix(g, weight).flatten(), _matrix(weight).flatten())
+        share = products / sigma.square()
+        outer = _of_matrix(torch.outer(u * share, v), weight)
+        return g / sigma - outer, None, None, None
+
+
+def _is_channels_last(weight: Tensor) -> bool:
+    return weight.dim() == 4 and not weight.is_contiguous()
+
+
+def _matrix(tensor: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return a kernel, or what has its shape, as (c_out, rest), columns as the kernel's lie."""
+    last = _is_channels_last(tensor if weight is None else weight)
+    return (tensor.permute(0, 2, 3, 1) if last else tensor).flatten(1)
+
+
+def _of_matrix(matrix: Tensor, weight: Tensor) -> Tensor:
+    """Return a matrix like `_matrix(weight)` in the kernel's shape."""
+    if not _is_channels_last(weight):
+        return matrix.view(weight.shape)
+    out, inputs, height, width = weight.shape
+    return matrix.view(out, height, width, inputs).permute(0, 3, 1, 2)
+
+
+def _in_memory_order(v: Tensor, weight: Tensor) -> Tensor:
+    """Return a vector of c_in * k * k, in a kernel's logical order, in that of `_matrix`."""
+    if not _is_channels_last(weight):
+        return v
+    return v.view(weight.shape[1:]).permute(1, 2, 0).flatten()
+
+
+def _in_logical_order(v: Tensor, weight: Tensor) -> Tensor:
+    """Undo `_in_memory_order`."""
+    if not _is_channels_last(weight):
+        return v
+    _, inputs, height, width = weight.shape
+    return v.view(height, width, inputs).permute(2, 0, 1).flatten()

@@ -12,18 +12,19 @@ from torch import Tensor, nn
 
 from gan_bench.errors import require
 from gan_bench.interfaces import Discriminator
+from gan_bench.piecewise import ConstantSlopes
 from gan_bench.registry import REGULARIZERS
 
 _NORM_EPS = 1e-4
 """Under the root of the gradient's norm, as in compare_gan: the root has no slope at zero."""
 
 
-def _squared_gradients(discriminator: Discriminator, images: Tensor) -> Tensor:
+def squared_gradients(discriminator: Discriminator, images: Tensor) -> Tensor:
     """Return sum over pixels of (dD/dx)^2 per image, (N,), differentiable in D's parameters."""
     images = images.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(
-        discriminator(images).float().sum(), images, create_graph=True
-    )
+    with ConstantSlopes():
+        logits = discriminator(images)
+    (gradient,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
     return gradient.float().square().flatten(1).sum(1)
 
 
@@ -41,7 +42,23 @@ class NoRegularizer:
         return real.new_zeros(())
 
 
-class _UnitGradient:
+class GradientRegularizer:
+    """A penalty on the gradient of D at some points; trials that train together share its pass."""
+
+    def points(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the images (N, C, H, W) at which the gradient is taken."""
+        raise NotImplementedError
+
+    def penalty(self, squares: Tensor) -> Tensor:
+        """Return the penalty for the squared norms (N,) of the gradients at the points."""
+        raise NotImplementedError
+
+    def __call__(self, discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the penalty for images (N, C, H, W) in [-1, 1]."""
+        return self.penalty(squared_gradients(discriminator, self.points(real, fake)))
+
+
+class _UnitGradient(GradientRegularizer):
     """weight * E (||grad D|| - 1)^2 at points between or around the data."""
 
     def __init__(self, *, weight: float = 10.0, unit_interval: bool = False) -> None:
@@ -57,15 +74,10 @@ class _UnitGradient:
         self._weight = _check_weight(weight)
         self._scale = 2.0 if unit_interval else 1.0
 
-    def __call__(self, discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the penalty for images (N, C, H, W) in [-1, 1]."""
-        points = self.points(real, fake)
-        squares = _squared_gradients(discriminator, points) * self._scale**2
-        return self._weight * ((squares + _NORM_EPS).sqrt() - 1).square().mean()
-
-    def points(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the images at which the gradient is penalized."""
-        raise NotImplementedError
+    def penalty(self, squares: Tensor) -> Tensor:
+        """Return weight * E (norm - 1)^2."""
+        norms = (squares * self._scale**2 + _NORM_EPS).sqrt()
+        return self._weight * (norms - 1).square().mean()
 
 
 @REGULARIZERS.register("gradient_penalty", aliases=("gp",), source="arXiv 1704.00028")
@@ -96,16 +108,20 @@ class Dragan(_UnitGradient):
 
 
 @REGULARIZERS.register("r1", source="arXiv 1801.04406, eq. 9")
-class R1:
+class R1(GradientRegularizer):
     """Zero gradient on real images: 0.5 E ||grad D(x)||^2."""
 
     def __init__(self, *, weight: float = 10.0) -> None:
         """Set the term's weight (gamma), not negative (ConfigError)."""
         self._weight = _check_weight(weight)
 
-    def __call__(self, discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the penalty for images (N, C, H, W) in [-1, 1]."""
-        return self._weight * 0.5 * _squared_gradients(discriminator, real).mean()
+    def points(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the real images."""
+        return real
+
+    def penalty(self, squares: Tensor) -> Tensor:
+        """Return 0.5 weight E norm^2."""
+        return self._weight * 0.5 * squares.mean()
 
 
 @REGULARIZERS.register("l2", source="compare_gan: l2_penalty")

@@ -13,8 +13,7 @@ checkpoint by itself, and a finished trial returns its result at once.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +22,24 @@ import torch
 from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
-from gan_bench.errors import BusyError, ConfigError, GanBenchError, StorageError
+from gan_bench.errors import BusyError, ConfigError, StorageError
+from gan_bench.evaluation import Evaluator
 from gan_bench.hardware import choose_device, cpu_threads, device_name, versions
 from gan_bench.interfaces import Dataset
 from gan_bench.listener import Listeners, RunListener
 from gan_bench.measure import build_evaluator
-from gan_bench.metric_keys import find
 from gan_bench.overfitting import discriminator_accuracy
 from gan_bench.registry import DATASETS
+from gan_bench.result import RESULT_SCHEMA, best_evaluation, read_result, without, write_failure
 from gan_bench.samples import LatentSampler, write_grid
 from gan_bench.signals import deferred_interrupts, sigterm_as_interrupt
 from gan_bench.trackers import build_trackers
 from gan_bench.training import checkpoint
 from gan_bench.training.trainer import DivergedError, Trainer
 
-RESULT_SCHEMA = 1
 ENDED = ("completed", "diverged", "stopped")
 """Statuses of runs that don't go on."""
 _STOP = "stop.json"
-RANKED_BY = ("fid", "kid_mean")
-"""`best` is the evaluation with the lowest of the first of these that was measured."""
 
 
 def default_run_dir(config: Config) -> Path:
@@ -95,18 +92,7 @@ def run_trial(run_dir: Path, listener: RunListener | None = None) -> dict[str, A
     except (StorageError, BusyError):
         raise
     except Exception as error:
-        files.write_text(run_dir / "error.log", traceback.format_exc())
-        message = str(error) if isinstance(error, GanBenchError) else repr(error)
-        result = {
-            "schema": RESULT_SCHEMA,
-            "trial_id": run_dir.name,
-            "status": "failed",
-            "metrics": {},
-            "best": {},
-            "error": f"{message} (traceback in error.log)",
-        }
-        files.write_json(run_dir / "result.json", result)
-        return result
+        return write_failure(run_dir, error)
 
 
 def request_stop(run_dir: Path, reason: str) -> None:
@@ -135,26 +121,42 @@ def train(run_dir: Path, listener: RunListener | None = None) -> dict[str, Any]:
         sigterm_as_interrupt(),
         torch.random.fork_rng(),
     ):
-        listeners = [listener or RunListener(), *build_trackers(config, run_dir)]
-        run = _Run(config, run_dir, device, Listeners(listeners))
+        run = Run(config, run_dir, device, listener)
         try:
             return run.execute()
         finally:
-            run.trainer.close()
-            run.listener.closed()
+            run.close()
 
 
-class _Run:
+class Run:
     """A trial in progress: the trainer, the evaluator and the files."""
 
     def __init__(
-        self, config: Config, run_dir: Path, device: torch.device, listener: RunListener
+        self,
+        config: Config,
+        run_dir: Path,
+        device: torch.device,
+        listener: RunListener | None = None,
+        like: Run | None = None,
     ) -> None:
+        """Build all of it, and take up the newest checkpoint.
+
+        Args:
+            config: The trial's.
+            run_dir: Its directory.
+            device: Where it trains.
+            listener: Told about progress.
+            like: A run of the same data set in this process: what both need is loaded once.
+
+        Raises:
+            GanBenchError: The config, data, weights or checkpoint is at fault.
+        """
         self.config, self.run_dir, self.device = config, run_dir, device
-        self.listener = listener
-        self.dataset: Dataset = DATASETS.from_config(config.dataset)
+        self.listener = Listeners([listener or RunListener(), *build_trackers(config, run_dir)])
+        self.dataset: Dataset = like.dataset if like else DATASETS.from_config(config.dataset)
+        shared = like.evaluator if like and like.config.evaluator == config.evaluator else None
         # before training: missing weights must not show after three days
-        self.evaluator = build_evaluator(config, self.dataset, device)
+        self.evaluator: Evaluator = shared or build_evaluator(config, self.dataset, device)
         if self.evaluator.needs.labels:
             raise ConfigError(
                 "intra_fid needs the classes of generated images, and no architecture here is "
@@ -162,6 +164,8 @@ class _Run:
             )
         self.trainer = Trainer(config, self.dataset, device)
         self.total = config.training.g_steps
+        self.result: dict[str, Any] | None = None
+        """What result.json holds, once it has ended."""
         self.checkpoints = run_dir / "checkpoints"
         self._logged = (0, 0.0)
         content = checkpoint.load_newest(self.checkpoints, device)
@@ -173,32 +177,64 @@ class _Run:
 
     def execute(self) -> dict[str, Any]:
         """Train to the end, doing at each step what is due there."""
-        self.listener.started(self.trainer.step, self.total, self.run_dir)
-        status, error = "completed", None
         try:
-            self._do_what_is_due()
-            while not self._at_end:
-                if (self.run_dir / _STOP).exists():
-                    asked = files.read_json(self.run_dir / _STOP, what="request to stop")
-                    status, error = "stopped", str(asked["reason"])
-                    break
+            for until in self.events():
                 with deferred_interrupts() as stop:
-                    self.trainer.advance(self._next_event(), stop)
-                    if self._at_end or _due(self.trainer.step, self.config.training.log_every):
-                        self._log()
+                    self.trainer.advance(until, stop)
+                    self.log_if_due()
                 if stop():
                     raise KeyboardInterrupt
-                self._do_what_is_due()
         except KeyboardInterrupt:
-            if self.trainer.whole:
-                self._save()
+            self.save_if_whole()
             raise
         except DivergedError as diverged:
-            status, error = "diverged", str(diverged)
-        result = self._result(status, error)
-        files.write_json(self.run_dir / "result.json", result)
-        self.listener.ended(result)
-        return result
+            self.end("diverged", str(diverged))
+        assert self.result is not None
+        return self.result
+
+    def events(self) -> Iterator[int]:
+        """Yield each step at which something is due, to be trained up to; then do it.
+
+        At the end the result is written.
+
+        Raises:
+            DivergedError: A loss or an image became NaN or infinite; the caller ends the run.
+        """
+        self.listener.started(self.trainer.step, self.total, self.run_dir)
+        self._do_what_is_due()
+        while not self._at_end:
+            if (self.run_dir / _STOP).exists():
+                asked = files.read_json(self.run_dir / _STOP, what="request to stop")
+                self.end("stopped", str(asked["reason"]))
+                return
+            yield self._next_event()
+            self._do_what_is_due()
+        self.end("completed")
+
+    def end(self, status: str, error: str | None = None) -> None:
+        """Write the result."""
+        self.result = self._result(status, error)
+        files.write_json(self.run_dir / "result.json", self.result)
+        self.listener.ended(self.result)
+
+    def log_if_due(self) -> None:
+        """Write a line of train.jsonl where one is due; steps that are done must not lack it.
+
+        Raises:
+            DivergedError: A loss since the last line was NaN or infinite.
+        """
+        if self._at_end or _due(self.trainer.step, self.config.training.log_every):
+            self._log()
+
+    def save_if_whole(self) -> None:
+        """Save the state, unless an update was cut short."""
+        if self.trainer.whole:
+            self._save()
+
+    def close(self) -> None:
+        """Let go of loader processes and trackers."""
+        self.trainer.close()
+        self.listener.closed()
 
     @property
     def _at_end(self) -> bool:
@@ -289,7 +325,7 @@ class _Run:
 
     def _result(self, status: str, error: str | None) -> dict[str, Any]:
         evaluations = self._evaluations()
-        metrics = _without(evaluations[-1], "step", "d_steps", "source") if evaluations else {}
+        metrics = without(evaluations[-1], "step", "d_steps", "source") if evaluations else {}
         batch = self.config.training.batch_size
         return {
             "schema": RESULT_SCHEMA,
@@ -316,41 +352,3 @@ class _Run:
 
 def _due(step: int, every: int) -> bool:
     return bool(every and step) and step % every == 0
-
-
-def _without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in keys}
-
-
-def best_evaluation(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the evaluation with the lowest FID (or KID where no FID was measured).
-
-    With neither it is the last one; with no evaluation it is empty.
-    """
-    for metric in RANKED_BY:
-        ranked = []
-        for line in evaluations:
-            key = find(line, metric)
-            if key is not None and line[key] is not None:
-                ranked.append((line[key], line["step"], line))
-        if ranked:
-            return _without(min(ranked, key=lambda item: item[:2])[2], "source")
-    return _without(evaluations[-1], "source") if evaluations else {}
-
-
-def read_result(run_dir: Path) -> dict[str, Any] | None:
-    """Read a run's result; None if it has not ended.
-
-    Raises:
-        GanBenchError: It is unreadable or from an incompatible version.
-    """
-    path = run_dir / "result.json"
-    if not path.exists():
-        return None
-    result = files.read_json(path, what="result file")
-    if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
-        raise GanBenchError(
-            f"{path} is no result of schema {RESULT_SCHEMA}; "
-            "use the version of gan_bench that wrote it, or delete it to run again"
-        )
-    return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from gan_bench.errors import ConfigError
 from gan_bench.registry import ARCHITECTURES, NORMALIZERS
@@ -60,6 +61,34 @@ def test_spectral_norm_makes_one_power_iteration_a_training_forward_and_none_in_
     layer(torch.zeros(1, 7))
     assert torch.equal(norm._u, before)
     torch.testing.assert_close(layer.weight, raw / (norm._u @ raw @ norm._v))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("make", [lambda: nn.Conv2d(5, 7, 3), lambda: nn.Linear(6, 4)])
+def test_spectral_norm_is_what_pytorch_computes(make, memory_format):
+    """The same random draws, buffers, weights and gradients, and states that can be exchanged."""
+    layers = []
+    for wrap in (NORMALIZERS.build("sn").layer, parametrizations.spectral_norm):
+        torch.manual_seed(0)
+        layer = wrap(make())
+        if isinstance(layer, nn.Conv2d):
+            layer = layer.to(memory_format=memory_format)
+        layers.append((layer, torch.rand(3)))
+    (ours, next_draw), (theirs, their_draw) = layers
+    assert torch.equal(next_draw, their_draw)
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.rand(2, 5, 6, 6) if isinstance(ours, nn.Conv2d) else torch.rand(2, 6)
+    for training in (True, True, False):
+        found = []
+        for layer in (ours.train(training), theirs.train(training)):
+            layer.zero_grad()
+            # two forwards before the backward, as in a D step
+            (layer(images).square().mean() + layer(-images).mean()).backward()
+            raw = layer.parametrizations.weight
+            found.append([raw.original.grad, raw[0]._u, raw[0]._v, layer.weight.detach()])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    ours.load_state_dict(theirs.state_dict())
 
 
 def test_no_gradient_flows_through_the_singular_vectors():

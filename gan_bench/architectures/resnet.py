@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,15 +22,10 @@ def unpool(features: Tensor) -> Tensor:
     """Double H and W: each value top left in its 2 x 2 cell, beside three zeros."""
     n, channels, height, width = features.shape
     # zeros in the features' own memory format, or each convolution after it would convert
-    last = not features.is_contiguous() and features.is_contiguous(
-        memory_format=torch.channels_last
-    )
-    doubled = torch.empty(
-        (n, channels, 2 * height, 2 * width),
-        dtype=features.dtype,
-        device=features.device,
-        memory_format=torch.channels_last if last else torch.contiguous_format,
-    ).zero_()
+    if features.stride(1) == 1:
+        doubled = features.new_zeros(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+    else:
+        doubled = features.new_zeros(n, channels, 2 * height, 2 * width)
     doubled[:, :, ::2, ::2] = features
     return doubled
 

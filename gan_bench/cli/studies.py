@@ -49,7 +49,7 @@ def _dry_run(own: dict[str, str], overrides: list[str]) -> None:
 
     options, overrides = _engine_fields(overrides)
     study, _ = _study(own, overrides)
-    name, options = _engine(own.get("engine"), options, study.engine)
+    name, options = _engine(own.get("engine"), options, study)
     slots = getattr(engine_options(name, options), "slots", None) or 1
     costs = estimate(study, probe=boolean("probe", own.get("probe", "true")))
     print(cost_table(study, costs, name, slots))
@@ -62,7 +62,7 @@ def _run_study(own: dict[str, str], overrides: list[str]) -> None:
 
     options, overrides = _engine_fields(overrides)
     study, folder = _study(own, overrides)
-    name, options = _engine(own.get("engine"), options, study.engine)
+    name, options = _engine(own.get("engine"), options, study)
     retry = boolean("retry_failed", own.get("retry_failed", "false"))
     engine = build_engine(name, folder, options)
     if "fork" in own:
@@ -112,14 +112,14 @@ def _engine_fields(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]
     return {str(key): value for key, value in plain.items()}, rest
 
 
-def _engine(
-    named: str | None, options: dict[str, Any], default: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """Return the engine's name and options.
+def _engine(named: str | None, options: dict[str, Any], study: Any) -> tuple[str, dict[str, Any]]:
+    """Return the engine's name and options, those that the study decides made numbers.
 
     `engine=` names an engine, or a YAML file that has a name and options, as has a study file.
     """
-    chosen = dict(default)
+    from gan_bench.sweep.packing import resolve
+
+    chosen = dict(study.engine)
     if named is not None and named.endswith((".yaml", ".yml")):
         try:
             plain = OmegaConf.to_container(OmegaConf.load(named))
@@ -131,10 +131,10 @@ def _engine(
         if not isinstance(plain, dict):
             raise ConfigError(f"engine file {named} must be a mapping with a name")
         chosen = {str(key): value for key, value in plain.items()}
-    elif named is not None and named != default.get("name"):
+    elif named is not None and named != study.engine.get("name"):
         chosen = {"name": named}
     name = str(chosen.pop("name", "inline"))
-    return name, {**chosen, **options}
+    return name, resolve(study, {**chosen, **options})
 
 
 def status(arguments: Sequence[str]) -> None:

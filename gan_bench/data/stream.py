@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -116,6 +116,25 @@ class BatchStream:
         labels = None if self._labels is None else self._labels[indices]
         self._position += self._batch_size
         return to_float(pixels), labels
+
+    def share_images(self, other: BatchStream) -> None:
+        """Use the images that another stream of the same split holds, and none of its own."""
+        self._pixels = other._pixels
+
+    @staticmethod
+    def next_of(streams: Sequence[BatchStream]) -> Tensor:
+        """Return the next images of streams that share theirs, (K, batch_size, C, H, W).
+
+        The same as `next` of each, with a single look-up.
+        """
+        pixels = streams[0]._pixels
+        if pixels is None:
+            return torch.stack([stream.next()[0] for stream in streams])
+        indices = torch.cat([stream._indices(stream._position) for stream in streams])
+        for stream in streams:
+            stream._position += stream._batch_size
+        images = to_float(pixels[indices])
+        return images.view(len(streams), -1, *images.shape[1:])
 
     def close(self) -> None:
         """End the loader processes; the stream can't be used any more. Closing again is allowed."""

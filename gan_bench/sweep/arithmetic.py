@@ -21,7 +21,7 @@ _DRAWS = 64
 """Settings drawn from a space for the mean number of its steps."""
 
 
-class _Counter(TorchDispatchMode):
+class FlopCounter(TorchDispatchMode):
     """Adds up what torch's own formulas say of each operation.
 
     torch's FlopCounterMode tracks modules by hooks, which gradient penalties can't run under.
@@ -57,7 +57,7 @@ def step_flops(config: Config) -> tuple[float, float]:
         game = build_game(config, dataset, torch.device("cpu"))
         real = torch.rand(_BATCH, *dataset.image_shape) * 2 - 1
         for step in (lambda: discriminator_step(game, real), lambda: generator_step(game, _BATCH)):
-            with _Counter() as counter:
+            with FlopCounter() as counter:
                 step()
             counts.append(counter.flops * config.training.batch_size / _BATCH)
     return counts[0], counts[1]

@@ -11,22 +11,31 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gan_bench import files
 from gan_bench.errors import GanBenchError
+from gan_bench.run import run_trial
 from gan_bench.sweep.engines.base import TrialFunction
+from gan_bench.together import run_trials
 
 FILE = "job.json"
 
 
 def run_job(trial: TrialFunction, trial_dir: Path, job_id: str) -> None:
-    """Run or continue a trial, and keep its job.json.
+    """Run or continue a trial, and keep its job.json; see `run_jobs`."""
+    run_jobs(trial, [trial_dir], job_id)
+
+
+def run_jobs(trial: TrialFunction, trial_dirs: Sequence[Path], job_id: str) -> None:
+    """Run or continue trials in this process, and keep their job.json.
 
     Args:
-        trial: `gan_bench.run.run_trial`, or a function like it.
-        trial_dir: The trial's directory.
+        trial: `gan_bench.run.run_trial`, of which several train together where they can, or a
+            function like it.
+        trial_dirs: The trials' directories.
         job_id: The engine's id of the job.
 
     Raises:
@@ -42,13 +51,18 @@ def run_job(trial: TrialFunction, trial_dir: Path, job_id: str) -> None:
             "pid": os.getpid(),
             "device": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
-        files.write_json(
-            trial_dir / FILE, {**record, "state": state, "started": started, "updated": now()}
-        )
+        for trial_dir in trial_dirs:
+            files.write_json(
+                trial_dir / FILE, {**record, "state": state, "started": started, "updated": now()}
+            )
 
     note("running")
     try:
-        trial(trial_dir)
+        if trial is run_trial and len(trial_dirs) > 1:
+            run_trials(trial_dirs)
+        else:
+            for trial_dir in trial_dirs:
+                trial(trial_dir)
     except KeyboardInterrupt:
         note("preempted")
         raise

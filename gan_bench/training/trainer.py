@@ -108,7 +108,8 @@ class Trainer:
         self.seconds = 0.0
         self.whole = True
         """False while an update is under way, and for good if it was cut short."""
-        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
+        # d_loss, g_loss, penalty and the number of steps since the last log line
+        self.loss_sums = torch.zeros(4, dtype=torch.float64, device=device)
         self._format = _memory_format(config)
         self.game = build_game(config, dataset, device)
         generator = self.game.generator
@@ -135,22 +136,28 @@ class Trainer:
         while self.step < until and not stop():
             self.whole = False
             for _ in range(self.config.training.n_disc):
-                real, _ = self.stream.next()
-                d_loss, penalty = discriminator_step(self.game, self._laid_out(real))
-                self.d_steps += 1
+                d_loss, penalty = discriminator_step(self.game, self.next_images())
             g_loss = generator_step(self.game, batch_size)
-            if self._average is not None:
-                self._average.update_parameters(self.game.generator)
-            self._sums += torch.stack(
-                [d_loss.double(), g_loss.double(), penalty.double(), torch.ones_like(self._sums[0])]
-            )
-            self.step += 1
-            self.whole = True
+            self.loss_sums += torch.stack([d_loss, g_loss, penalty, torch.ones_like(g_loss)])
+            self.count_step()
         self.seconds += time.perf_counter() - started
+
+    def next_images(self) -> Tensor:
+        """Return the next real batch (N, C, H, W), in [-1, 1], as the networks take it."""
+        real, _ = self.stream.next()
+        return real.to(memory_format=self._format) if real.dim() == 4 else real
+
+    def count_step(self) -> None:
+        """Note that both players have been updated: one G step and its D steps are done."""
+        if self._average is not None:
+            self._average.update_parameters(self.game.generator)
+        self.step += 1
+        self.d_steps += self.config.training.n_disc
+        self.whole = True
 
     def check_finite(self) -> None:
         """Raise DivergedError if a loss since the last log line was NaN or infinite."""
-        if not torch.isfinite(self._sums).all():
+        if not torch.isfinite(self.loss_sums).all():
             raise DivergedError(f"a loss became NaN or infinite at or before step {self.step}")
 
     def progress(self) -> Progress:
@@ -160,8 +167,8 @@ class Trainer:
             DivergedError: A loss was NaN or infinite.
         """
         self.check_finite()
-        d_loss, g_loss, penalty, count = self._sums.tolist()
-        self._sums.zero_()
+        d_loss, g_loss, penalty, count = self.loss_sums.tolist()
+        self.loss_sums.zero_()
         count = max(count, 1)
         return Progress(d_loss / count, g_loss / count, penalty / count)
 
@@ -185,7 +192,7 @@ class Trainer:
             "generator_optimizer": game.generator_optimizer.state_dict(),
             "discriminator_optimizer": game.discriminator_optimizer.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
-            "sums": self._sums,
+            "sums": self.loss_sums,
             "data_position": self.stream.position,
             "rng": torch.get_rng_state(),
             "cuda_rng": (
@@ -207,7 +214,7 @@ class Trainer:
             game.discriminator_optimizer.load_state_dict(content["discriminator_optimizer"])
             if self._average is not None:
                 self._average.load_state_dict(content["average"])
-            self._sums.copy_(content["sums"])
+            self.loss_sums.copy_(content["sums"])
             self.step, self.d_steps = content["step"], content["d_steps"]
             self.seconds = content["seconds"]
             self.stream.seek(content["data_position"])
@@ -222,9 +229,6 @@ class Trainer:
     def close(self) -> None:
         """Stop the loader processes."""
         self.stream.close()
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        return images.to(memory_format=self._format) if images.dim() == 4 else images
 
 
 def frozen(generator: nn.Module) -> nn.Module:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from local_trials import busy, crash, full_disk, quick, raising
 
+from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.errors import ConfigError, EngineError, StorageError
+from gan_bench.run import prepare, run_trial
 from gan_bench.sweep import Ended
-from gan_bench.sweep.engines.local import LocalEngine, LocalOptions
+from gan_bench.sweep.engines.local import LocalEngine, LocalOptions, divide
 from gan_bench.sweep.job import read_job
 
 
@@ -49,6 +51,62 @@ def engine(tmp_path: Path) -> Any:
     made = LocalEngine(tmp_path, LocalOptions(slots=2, threads=1))
     yield made
     made.close()
+
+
+def trial_of(study_dir: Path, name: str, *overrides: str) -> Path:
+    return prepare(configs.compose([*overrides, f"run_dir={study_dir / name}"]))
+
+
+def test_trials_are_shared_out_by_what_can_train_together(tmp_path: Path) -> None:
+    ns = [trial_of(tmp_path, f"ns{k}", f"seed={k}") for k in range(4)]
+    ls = [trial_of(tmp_path, f"ls{k}", "loss=least_squares", f"seed={k}") for k in range(2)]
+    mixed = [ns[0], ls[0], ns[1], ls[1], ns[2], ns[3]]
+    assert divide(mixed, 2, 12) == [ns[:3], [ns[3], *ls]]
+    assert divide(mixed, 3, 12) == [ns[:2], ns[2:], ls]
+    assert divide(mixed, 2, 2) == [ns[:2], ns[2:], ls]
+    assert divide(mixed, 2, 1) == [[path] for path in mixed]
+
+
+def test_a_worker_trains_several_trials_together(tmp_path: Path) -> None:
+    small = ["architecture.hidden=8", "training.steps=20", "evaluator.metrics=[ms_ssim]",
+             "evaluator.n_fake=32", "device=cpu"]  # fmt: skip
+    paths = [trial_of(tmp_path, f"t{k}", *small, f"seed={k}") for k in range(3)]
+    engine = LocalEngine(tmp_path, LocalOptions(slots=2, threads=1, trials_per_device=2))
+    try:
+        assert engine.slots == 4 and engine.gpus_per_trial == 0.5
+        jobs = engine.submit(run_trial, paths)
+        assert jobs[0] == jobs[1] != jobs[2], "two workers have three trials"
+        assert engine.slots == 3, "no worker is free for a fourth"
+        assert read_job(paths[0]).get("job_id") in (None, jobs[0])
+        found = until(engine, 3)
+        assert {ended.cause for ended in found.values()} == {None}
+        assert engine.slots == 4
+    finally:
+        engine.close()
+    for path in paths:
+        assert files.read_json(path / "result.json", what="result")["status"] == "completed"
+        assert read_job(path)["state"] == "ended"
+    assert "trained together with t0" in (paths[1] / "job.log").read_text()
+
+
+def test_a_worker_that_dies_leaves_all_its_trials_to_be_started_again(tmp_path: Path) -> None:
+    small = ["architecture.hidden=8", "training.steps=100000", "evaluator.metrics=[ms_ssim]",
+             "evaluator.n_fake=32", "device=cpu", "training.log_every=5"]  # fmt: skip
+    paths = [trial_of(tmp_path, f"t{k}", *small, f"seed={k}") for k in range(2)]
+    engine = LocalEngine(tmp_path, LocalOptions(slots=1, threads=1, trials_per_device=2))
+    try:
+        jobs = engine.submit(run_trial, paths)
+        wait_for(paths[1] / "train.jsonl")
+        os.kill(int(jobs[0].rpartition(":")[2]), signal.SIGKILL)
+        assert {ended.cause for ended in until(engine, 2).values()} == {"lost"}
+        (paths[1] / "train.jsonl").unlink()
+        engine.submit(run_trial, paths)
+        wait_for(paths[1] / "train.jsonl")
+        engine.cancel([paths[0]])
+        assert {ended.cause for ended in until(engine, 2).values()} == {"preempted"}
+        assert all((path / "checkpoints").exists() for path in paths)
+    finally:
+        engine.close()
 
 
 def test_trials_run_in_processes_of_their_own(engine: LocalEngine, tmp_path: Path) -> None:
@@ -110,7 +168,7 @@ DRIVER = """
 import os, sys, time
 from pathlib import Path
 from local_trials import busy
-from gan_bench.sweep.engines.local import LocalEngine, LocalOptions
+from gan_bench.sweep.engines.local import LocalEngine, LocalOptions, divide
 
 folder = Path(sys.argv[1])
 LocalEngine(folder, LocalOptions(slots=2, threads=1)).submit(busy, [folder / "a", folder / "b"])

@@ -20,12 +20,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.errors import EngineError, StorageError, require
 from gan_bench.signals import interrupt
 from gan_bench.sweep import processes
 from gan_bench.sweep.engines.base import Ended, TrialFunction
-from gan_bench.sweep.job import last_line, log_fault, read_job, run_job
+from gan_bench.sweep.job import last_line, log_fault, read_job, run_jobs
+from gan_bench.together import stack_key
 
 LOG = "job.log"
 _LOCK = ".job.lock"
@@ -42,16 +44,19 @@ class LocalOptions:
     """Where trials run; `engine.FIELD` on the command line."""
 
     slots: int | None = None
-    """Trials at a time; None: trials_per_gpu for each GPU, or a trial for each two CPU cores."""
+    """Worker processes; None: trials_per_gpu for each GPU, or one for each two CPU cores."""
     gpus: list[str] | None = None
     """Ids of the GPUs to use, as CUDA_VISIBLE_DEVICES has them; None: all that are visible."""
     trials_per_gpu: int = 1
+    trials_per_device: int = 1
+    """Trials that each of these trains together, as one program, where they differ in a few scalars
+    only; `auto` on the command line lets `packing.choose` say."""
     threads: int | None = None
     """CPU threads of a trial; None: the cores, divided by the slots."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range (ConfigError)."""
-        for name in ("slots", "trials_per_gpu", "threads"):
+        for name in ("slots", "trials_per_gpu", "trials_per_device", "threads"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"engine.{name} is {value}; it must be at least 1")
 
@@ -83,31 +88,56 @@ class LocalEngine:
                 f"visible: {', '.join(there) or 'none'}",
             )
         slots = options.slots or len(self._gpus) * options.trials_per_gpu or cores // 2
-        self.slots = max(1, slots)
-        self.gpus_per_trial = 1 / options.trials_per_gpu if self._gpus else 1.0
-        self._threads = options.threads or max(1, cores // self.slots)
+        self._workers = max(1, slots)
+        self._together = options.trials_per_device
+        share = 1 / options.trials_per_gpu if self._gpus else 1.0
+        self.gpus_per_trial = share / self._together
+        self._threads = options.threads or max(1, cores // self._workers)
         self._own: dict[Path, tuple[BaseProcess, str | None]] = {}
-        self._attached: dict[Path, str | None] = {}
+        """Trial directory -> its worker, which may have others too, and the worker's GPU."""
+        self._attached: dict[Path, tuple[str, str | None]] = {}
+        """Trial directory -> the job that an earlier driver gave it, and the GPU of that."""
         self._context = processes.context()
 
-    def submit(self, trial: TrialFunction, trial_dirs: Sequence[Path]) -> list[str]:
-        """Start a worker for each trial; see `Engine.submit`."""
-        return [self._start(trial, trial_dir) for trial_dir in trial_dirs]
+    @property
+    def slots(self) -> int:
+        """Trials that may run at a time; a worker is free when all that it was given have ended."""
+        return len(self._own) + len(self._attached) + self._free() * self._together
 
-    def _start(self, trial: TrialFunction, trial_dir: Path) -> str:
-        held = [gpu for _, gpu in self._own.values()] + list(self._attached.values())
+    def _busy(self) -> list[str | None]:
+        """Return the GPU of each worker at work."""
+        own = {worker.pid: gpu for worker, gpu in self._own.values()}
+        return [*own.values(), *dict(self._attached.values()).values()]
+
+    def _free(self) -> int:
+        return max(0, self._workers - len(self._busy()))
+
+    def submit(self, trial: TrialFunction, trial_dirs: Sequence[Path]) -> list[str]:
+        """Share the trials out among workers; see `Engine.submit`."""
+        groups = divide(trial_dirs, max(1, self._free()), self._together)
+        ids = {path: job_id for group in groups for path, job_id in self._start(trial, group)}
+        return [ids[trial_dir] for trial_dir in trial_dirs]
+
+    def _start(self, trial: TrialFunction, trial_dirs: Sequence[Path]) -> list[tuple[Path, str]]:
+        held = self._busy()
         gpu = min(self._gpus, key=held.count) if self._gpus else None
-        lock = _job_lock(trial_dir)
-        if lock is None:
-            raise EngineError(f"a worker of an earlier driver still runs {trial_dir}; stop it")
-        with lock:
+        with contextlib.ExitStack() as stack:
+            locks = []
+            for trial_dir in trial_dirs:
+                lock = _job_lock(trial_dir)
+                if lock is None:
+                    raise EngineError(
+                        f"a worker of an earlier driver still runs {trial_dir}; stop it"
+                    )
+                locks.append(stack.enter_context(lock))
+            paths = [trial_dir.absolute() for trial_dir in trial_dirs]
             worker = self._context.Process(
-                target=_work, args=(trial, trial_dir.absolute(), gpu, self._threads, lock)
+                target=_work, args=(trial, paths, gpu, self._threads, locks)
             )
             with processes.hidden_main():
                 worker.start()
-        self._own[trial_dir] = worker, gpu
-        return f"{socket.gethostname()}:{worker.pid}"
+        self._own.update(dict.fromkeys(trial_dirs, (worker, gpu)))
+        return [(path, f"{socket.gethostname()}:{worker.pid}") for path in trial_dirs]
 
     def attach(self, trial_dir: Path, job_id: str | None) -> str | None:
         """Watch a worker that holds its lock; see `Engine.attach`."""
@@ -118,8 +148,9 @@ class LocalEngine:
             lock.close()
             return None
         job = read_job(trial_dir)
-        self._attached[trial_dir] = job.get("device")
-        return str(job_id or job.get("job_id") or self.name)
+        found = str(job_id or job.get("job_id") or self.name)
+        self._attached[trial_dir] = found, job.get("device")
+        return found
 
     def wait(self, seconds: float) -> list[Ended]:
         """Block until a worker is over, or for so long; see `Engine.wait`.
@@ -131,7 +162,7 @@ class LocalEngine:
         while True:
             left = max(0.0, deadline - time.monotonic())
             step = min(left, _POLL_SECONDS) if self._attached else left
-            sentinels = [worker.sentinel for worker, _ in self._own.values()]
+            sentinels = list({worker.sentinel for worker, _ in self._own.values()})
             if sentinels:
                 wait(sentinels, timeout=step)
             else:
@@ -141,12 +172,14 @@ class LocalEngine:
                 return found
 
     def _over(self) -> list[Ended]:
-        found = []
+        found, over = [], []
         for trial_dir, (worker, _) in list(self._own.items()):
             if worker.exitcode is not None:
                 del self._own[trial_dir]
                 found.append(_ended(trial_dir, worker.exitcode))
-                worker.close()
+                over.append(worker)
+        for worker in set(over):
+            worker.close()
         for trial_dir in list(self._attached):
             lock = _job_lock(trial_dir)
             if lock is not None:
@@ -156,15 +189,15 @@ class LocalEngine:
         return found
 
     def cancel(self, trial_dirs: Sequence[Path]) -> None:
-        """Tell workers to save their state and go."""
+        """Tell workers to save their state and go; trials that train together go together."""
+        told = set()
         for trial_dir in trial_dirs:
             job = read_job(trial_dir)
             if trial_dir in self._own:
-                pid = self._own[trial_dir][0].pid
+                told.add(self._own[trial_dir][0].pid)
             elif trial_dir in self._attached and job.get("host") == socket.gethostname():
-                pid = job.get("pid")
-            else:
-                continue
+                told.add(job.get("pid"))
+        for pid in told:
             if pid:
                 processes.terminate(pid)
 
@@ -179,20 +212,45 @@ class LocalEngine:
             worker.kill()
 
 
+def divide(trial_dirs: Sequence[Path], workers: int, together: int) -> list[list[Path]]:
+    """Share trials out: those that train as one program side by side, groups of equal size.
+
+    Args:
+        trial_dirs: The trials; each with its config.yaml where `together` is above 1.
+        workers: Workers that are free.
+        together: Most trials of a worker.
+    """
+    if together == 1:
+        return [[trial_dir] for trial_dir in trial_dirs]
+    alike: dict[str, list[Path]] = {}
+    for trial_dir in trial_dirs:
+        alike.setdefault(stack_key(configs.load(trial_dir / "config.yaml")), []).append(trial_dir)
+    ordered = [trial_dir for group in alike.values() for trial_dir in group]
+    size = min(together, -(-len(ordered) // workers))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
 def _work(
-    trial: TrialFunction, trial_dir: Path, gpu: str | None, threads: int, lock: Connection
+    trial: TrialFunction,
+    trial_dirs: Sequence[Path],
+    gpu: str | None,
+    threads: int,
+    locks: Sequence[Connection],
 ) -> None:
-    """Run a trial in a new process; `lock` is held until the process is gone."""
+    """Run trials in a new process; `locks` are held until the process is gone."""
     signal.signal(signal.SIGTERM, interrupt)
     os.setsid()  # Ctrl-C is for the driver, which then tells its workers
-    with (trial_dir / LOG).open("ab", buffering=0) as log:
+    for trial_dir in trial_dirs[1:]:
+        with (trial_dir / LOG).open("a") as log:
+            log.write(f"trained together with {trial_dirs[0].name}, whose {LOG} has the output\n")
+    with (trial_dirs[0] / LOG).open("ab", buffering=0) as log:
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     processes.use_threads(threads)
     try:
-        run_job(trial, trial_dir, f"{socket.gethostname()}:{os.getpid()}")
+        run_jobs(trial, trial_dirs, f"{socket.gethostname()}:{os.getpid()}")
     except KeyboardInterrupt:
         sys.exit(_PREEMPTED)
     except Exception as error:
