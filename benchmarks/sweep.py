@@ -39,6 +39,7 @@ class SimulatedEngine:
 
     name = "inline"
     concurrent = True
+    together = 1
     gpus_per_trial = 1.0
 
     def __init__(self, slots: int, seconds: Sequence[float], skip: bool = True) -> None:
@@ -223,6 +224,7 @@ class Counted(SimulatedEngine):
     """One slot; trials take no time, and after so many the driver is interrupted."""
 
     concurrent = False
+    together = 1
 
     def __init__(self, count: int) -> None:
         """Stop after `count` trials."""

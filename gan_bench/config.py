@@ -32,7 +32,7 @@ from gan_bench.registry import (
     Registry,
     load_plugin_file,
 )
-from gan_bench.schema import SCHEMA, Config, EvaluatorConfig, runtime_fields
+from gan_bench.schema import LATER_FIELDS, SCHEMA, Config, EvaluatorConfig, runtime_fields
 
 __all__ = ["Config", "EvaluatorConfig", "runtime_fields"]
 
@@ -193,9 +193,14 @@ def check(config: Config) -> None:
         training.steps is None or training.d_steps is None,
         "training.steps and training.d_steps are both set; give the length as one of them",
     )
-    for name in ("batch_size", "n_disc", "log_every", "checkpoint_every"):
+    for name in ("batch_size", "accumulate", "n_disc", "log_every", "checkpoint_every"):
         value = getattr(training, name)
         require(value >= 1, f"training.{name} is {value}; it must be at least 1")
+    require(
+        training.batch_size % training.accumulate == 0,
+        f"training.accumulate is {training.accumulate}; it must divide the batch size "
+        f"({training.batch_size})",
+    )
     for name in ("steps", "d_steps", "sample_every", "evaluate_every", "workers"):
         value = getattr(training, name)
         require(value is None or value >= 0, f"training.{name} is {value}; it can't be negative")
@@ -268,8 +273,9 @@ def identity(config: Config) -> dict[str, Any]:
     plain = to_dict(config)
     training = plain["training"]
     training["steps"], training["d_steps"] = config.training.g_steps, None
-    if training["images"] is None:  # as in configs that know no such field
-        del training["images"]
+    for field, default in LATER_FIELDS.items():
+        if training[field] == default:  # as in configs that know no such field
+            del training[field]
     for field in runtime_fields(config.dataset["name"]):
         *parents, leaf = field.split(".")
         node = plain

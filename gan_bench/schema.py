@@ -39,6 +39,8 @@ class TrainingConfig:
     d_steps: int | None = None
     """The length in D steps instead, as compare_gan v2 counts: steps = ceil(d_steps / n_disc)."""
     batch_size: int = 64
+    accumulate: int = 1
+    """Equal parts of a batch, passed one by one to save memory; batch norm sees a part."""
     images: int | None = None
     """Training images that are used, a fixed random choice; None: all."""
     n_disc: int = 1
@@ -46,7 +48,9 @@ class TrainingConfig:
     """Decay of the moving average of G's weights that is evaluated; None: no average."""
     precision: str = "float32"
     """float32, or bf16 (autocast around the networks; losses and optimizers stay float32)."""
-    channels_last: bool = False
+    channels_last: bool = True
+    """Whether images and kernels lie in memory with the channels last, for which kernels are
+    faster."""
     log_every: int = 50
     checkpoint_every: int = 500
     sample_every: int = 0
@@ -118,6 +122,8 @@ class Config:
     """Python files to import first; they register losses and other parts of your own."""
 
 
+LATER_FIELDS = {"images": None, "accumulate": 1}
+"""Fields of training that earlier versions did not have, with what they then did."""
 _RUNTIME_FIELDS = (
     "device",
     "threads",

@@ -39,5 +39,5 @@ def test_gradients_are_the_same_and_cost_less(architecture, normalizer, regulari
     if normalizer in ("none", "spectral_norm") and architecture != "resnet_cifar":
         # of forward, gradient, its two derivatives and two passes of zeros the last are saved
         assert fewer <= 0.72 * more
-    else:  # a normalization has a second derivative; of ReLU PyTorch skips most of the zeros
+    else:  # a normalization has a second derivative; the residual network has ReLU
         assert fewer <= more

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from gan_bench.config import Config
+from gan_bench.interfaces import Dataset
 from gan_bench.registry import DATASETS
 from gan_bench.sweep.space import Settings
 from gan_bench.sweep.study import Cell, Study
@@ -51,7 +52,11 @@ def step_flops(config: Config) -> tuple[float, float]:
     Returns:
         (D step, G step) at the config's batch size.
     """
-    dataset = DATASETS.from_config(config.dataset)
+    return flops_of(config, DATASETS.from_config(config.dataset))
+
+
+def flops_of(config: Config, dataset: Dataset) -> tuple[float, float]:
+    """Count likewise for images of a data set that is at hand."""
     counts = []
     with torch.random.fork_rng():
         game = build_game(config, dataset, torch.device("cpu"))

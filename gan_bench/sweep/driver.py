@@ -143,6 +143,8 @@ class _Driver:
         self._study_dir, self._asker = study_dir, asker
         self._function, self._on_event = function, on_event
         self._running: set[str] = set()
+        self._waiting: list[Trial] = []
+        """To be started when there are enough for a worker."""
         self._other: Engine | None = None
         """Another engine, that took trials of an earlier driver."""
         self._others_options = store.driver.get("options", {})
@@ -166,8 +168,7 @@ class _Driver:
         while True:
             self._look_for_limits()
             if self._limited is None:
-                free = max(0, self.engine.slots - len(self._running))
-                self._start(planner.take(free, self._ahead()))
+                self._fill(planner)
             if not self._running and (self._limited is not None or planner.exhausted):
                 break
             free_slot = self._limited is None and len(self._running) < self.engine.slots
@@ -183,6 +184,15 @@ class _Driver:
         for cell, reason in planner.ended.items():
             self._tell("limited", reason=f"{cell}: {reason}")
         self._tell("ended")
+
+    def _fill(self, planner: Planner) -> None:
+        """Start what comes next in free slots, a worker's trials at once."""
+        free = max(0, self.engine.slots - len(self._running))
+        self._waiting += planner.take(max(0, free - len(self._waiting)), self._ahead())
+        enough = min(free, self.engine.together)
+        if len(self._waiting) >= enough or not planner.asking:
+            ready, self._waiting = self._waiting[:free], self._waiting[free:]
+            self._start(ready)
 
     def summary(self) -> Summary:
         """Say what the study came to."""

@@ -132,12 +132,12 @@ class Trainer:
     def advance(self, until: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Train up to G step `until`, or until `stop()` holds after a step."""
         started = time.perf_counter()
-        batch_size = self.config.training.batch_size
+        batch_size, parts = self.config.training.batch_size, self.config.training.accumulate
         while self.step < until and not stop():
             self.whole = False
             for _ in range(self.config.training.n_disc):
-                d_loss, penalty = discriminator_step(self.game, self.next_images())
-            g_loss = generator_step(self.game, batch_size)
+                d_loss, penalty = discriminator_step(self.game, self.next_images(), parts)
+            g_loss = generator_step(self.game, batch_size, parts)
             self.loss_sums += torch.stack([d_loss, g_loss, penalty, torch.ones_like(g_loss)])
             self.count_step()
         self.seconds += time.perf_counter() - started

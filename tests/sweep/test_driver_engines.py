@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import random
 import threading
 import time
@@ -57,6 +58,43 @@ def test_every_slot_is_kept_busy_and_every_trial_of_the_plan_is_run(tmp_path: Pa
     for cell in study.cells:
         settings = [t.settings for t in summary.trials if t.cell == cell.name and t.seed == 0]
         assert len({files.digest(each) for each in settings}) == 5
+
+
+class LateAsker(asking.DirectAsker):
+    """Answers one question a poll, as a process that takes its time."""
+
+    def __init__(self) -> None:
+        self._late: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def ask(self, *question: Any) -> Any:
+        answer = concurrent.futures.Future()
+        self._late.append((answer, question))
+        return answer
+
+    def poll(self) -> None:
+        if self._late:
+            answer, question = self._late.pop(0)
+            answer.set_result(super().ask(*question).result())
+
+
+def test_a_worker_gets_as_many_searched_trials_as_it_trains_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "ProcessAsker", LateAsker)
+    groups: list[int] = []
+
+    class Grouping(ThreadEngine):
+        together = 4
+
+        def submit(self, trial: Any, trial_dirs: Any) -> list[str]:
+            groups.append(len(trial_dirs))
+            return super().submit(trial, trial_dirs)
+
+    settings = {"space": CONTENT["settings"]["space"], "random": {"trials": 10}}
+    study = small_study(cells=None, settings=settings, seeds=[0], name="grouped")
+    summary = run_study(study, tmp_path, engine=Grouping(4), trial=locked_trial)
+    assert summary.total == len(summary.trials) == sum(groups) == 10
+    assert groups[0] == 4, "the first free slots wait until they can be filled together"
 
 
 def test_a_batch_waits_for_the_one_before_it(tmp_path: Path) -> None:

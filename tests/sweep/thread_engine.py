@@ -13,6 +13,7 @@ from gan_bench.sweep import Ended
 class ThreadEngine:
     name = "thread"
     concurrent = True
+    together = 1
     gpus_per_trial = 1.0
 
     def __init__(self, slots: int = 3, causes: dict[str, list[str]] | None = None) -> None:

@@ -91,6 +91,27 @@ def test_penalty_is_part_of_the_gradient_and_reported_apart():
     torch.testing.assert_close(moved, 0.1 * 5 * 2 * (norm - 1) * start / norm)
 
 
+@pytest.mark.parametrize("regularizer", ["none", "gradient_penalty", "r1", "l2"])
+def test_parts_of_a_batch_add_up_to_it(regularizer):
+    """Of networks that look at no batch statistics; latents and points are the same draws."""
+    updated = []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        networks = ARCHITECTURES.build("mlp", image_shape=(1, 4, 4), latent_dim=3, hidden=8)
+        game = play(*(network.double() for network in networks), regularizer=regularizer)
+        if regularizer == "gradient_penalty":  # draws its points afresh for each part
+            game.regularizer.points = lambda real, fake: 0.3 * real + 0.7 * fake
+        latents = torch.rand(16, 3, dtype=torch.float64).repeat(2, 1)
+        drawn = iter(latents.chunk(2 * parts))
+        game.latents = lambda n, drawn=drawn: next(drawn)[:n]
+        real = torch.rand(16, 1, 4, 4, dtype=torch.float64) * 2 - 1
+        losses = [*discriminator_step(game, real, parts), generator_step(game, 16, parts)]
+        weights = [weight for network in networks for weight in network.parameters()]
+        updated.append([*losses, *weights])
+    for one, other in zip(*updated, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
 def test_weight_clipping_acts_after_the_step():
     game = play(Shift(), linear(), regularizer="weight_clipping")
     discriminator_step(game, torch.randn(4, 3))

@@ -44,6 +44,8 @@ class Engine(Protocol):
     """As in `build_engine`; journals keep it."""
     concurrent: bool
     """Whether trials run beside the driver: it then computes suggestions ahead of need."""
+    together: int
+    """Trials that a free worker had best be given at once, for it trains them as one program."""
     gpus_per_trial: float
     """Share of a device that a trial holds; 1 where trials have a CPU slot each."""
 

@@ -21,6 +21,7 @@ class InlineEngine:
 
     name = "inline"
     concurrent = False
+    together = 1
     gpus_per_trial = 1.0
     slots = 1
 

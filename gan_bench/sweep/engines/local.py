@@ -89,9 +89,9 @@ class LocalEngine:
             )
         slots = options.slots or len(self._gpus) * options.trials_per_gpu or cores // 2
         self._workers = max(1, slots)
-        self._together = options.trials_per_device
+        self.together = options.trials_per_device
         share = 1 / options.trials_per_gpu if self._gpus else 1.0
-        self.gpus_per_trial = share / self._together
+        self.gpus_per_trial = share / self.together
         self._threads = options.threads or max(1, cores // self._workers)
         self._own: dict[Path, tuple[BaseProcess, str | None]] = {}
         """Trial directory -> its worker, which may have others too, and the worker's GPU."""
@@ -102,7 +102,7 @@ class LocalEngine:
     @property
     def slots(self) -> int:
         """Trials that may run at a time; a worker is free when all that it was given have ended."""
-        return len(self._own) + len(self._attached) + self._free() * self._together
+        return len(self._own) + len(self._attached) + self._free() * self.together
 
     def _busy(self) -> list[str | None]:
         """Return the GPU of each worker at work."""
@@ -114,7 +114,7 @@ class LocalEngine:
 
     def submit(self, trial: TrialFunction, trial_dirs: Sequence[Path]) -> list[str]:
         """Share the trials out among workers; see `Engine.submit`."""
-        groups = divide(trial_dirs, max(1, self._free()), self._together)
+        groups = divide(trial_dirs, max(1, self._free()), self.together)
         ids = {path: job_id for group in groups for path, job_id in self._start(trial, group)}
         return [ids[trial_dir] for trial_dir in trial_dirs]
 

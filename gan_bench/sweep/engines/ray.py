@@ -101,6 +101,7 @@ class RayEngine:
 
     name = "ray"
     concurrent = True
+    together = 1
 
     def __init__(self, study_dir: Path, options: RayOptions | None = None) -> None:
         """Connect to a Ray, or start one.

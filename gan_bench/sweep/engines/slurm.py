@@ -84,6 +84,7 @@ class SlurmEngine:
 
     name = "slurm"
     concurrent = True
+    together = 1
 
     def __init__(self, study_dir: Path, options: SlurmOptions | None = None) -> None:
         """Look for the cluster.
