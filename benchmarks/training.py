@@ -46,7 +46,7 @@ NETWORKS = {
     "dcgan-64": ("dcgan", 64), "sndcgan-128": ("sndcgan", 128), "resnet19-128": ("resnet19", 128),
 }  # fmt: skip
 OPTIONS = {
-    "float32": [],
+    "float32": ["training.channels_last=false"],
     "float32 channels_last": ["training.channels_last=true"],
     "bf16 channels_last": ["training.channels_last=true", "training.precision=bf16"],
 }
@@ -122,10 +122,9 @@ class Plain:
         return torch.rand(training.batch_size, self.config.latent.dim, device=self.device) * 2 - 1
 
     def advance(self, steps: int) -> tuple[float, float]:
-        """Train for so many G steps; return the mean losses of D and G in the last."""
+        """Train for so many G steps; return the losses of D's and G's last updates."""
         g_optimizer, d_optimizer = self.optimizers
         for _ in range(steps):
-            d_losses = []
             for _ in range(self.config.training.n_disc):
                 real, _ = self.stream.next()
                 fake = self.generator(self.latents()).detach()
@@ -137,12 +136,11 @@ class Plain:
                 if self.weight is not None:
                     self.penalty(real, fake).backward()
                 d_optimizer.step()
-                d_losses.append((on_real + on_fake).detach())
             g_optimizer.zero_grad()
             g_loss = functional.softplus(-self.discriminator(self.generator(self.latents()))).mean()
             g_loss.backward()
             g_optimizer.step()
-        return torch.stack(d_losses).mean().item(), g_loss.item()
+        return (on_real + on_fake).item(), g_loss.item()
 
     def penalty(self, real: Tensor, fake: Tensor) -> Tensor:
         """As the public WGAN-GP loops compute it."""
@@ -164,7 +162,7 @@ class Ours:
         torch.manual_seed(config.seed)
 
     def advance(self, steps: int) -> tuple[float, float]:
-        """Train for so many G steps; return the mean losses of D and G."""
+        """Train for so many G steps; return the means of the losses of D's last updates and G's."""
         self.trainer.advance(self.trainer.step + steps)
         d_loss, g_loss, _, count = self.trainer.loss_sums.tolist()
         self.trainer.loss_sums.zero_()
