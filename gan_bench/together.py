@@ -34,14 +34,16 @@ def stack_key(config: Config) -> str:
     """Return a string that is equal for trials that can train as one program.
 
     They may differ in the seed, Adam's settings, the options of the regularizer, their length, the
-    moving average and the evaluator. Trials that add up gradients of parts have one of their own.
+    moving average and the evaluator. Trials that add up gradients of parts, or report to a tracker
+    (which may know one run a process), have a string of their own.
     """
     plain = configs.identity(config)
     for name in _FREE:
         del plain[name]
     for name in _FREE_TRAINING:
         del plain["training"][name]
-    own = config.run_dir if config.training.accumulate > 1 else None
+    alone = config.training.accumulate > 1 or config.trackers
+    own = config.run_dir if alone else None
     return files.digest([plain, config.regularizer["name"], config.device, config.threads, own])
 
 

@@ -137,6 +137,8 @@ def test_only_scalars_may_differ():
              "training.batch_size=8", "architecture.hidden=16", "latent.dim=4",
              "training.precision=bf16", "training.images=100"]  # fmt: skip
     assert len({key(), *map(key, other)}) == 1 + len(other)
+    for alone in ("training.accumulate=2", "trackers=[tensorboard]"):
+        assert key(alone, "run_dir=a") != key(alone, "run_dir=b")
 
 
 PLUGIN = '''

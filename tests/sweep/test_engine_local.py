@@ -73,7 +73,7 @@ def test_a_worker_trains_several_trials_together(tmp_path: Path) -> None:
     paths = [trial_of(tmp_path, f"t{k}", *small, f"seed={k}") for k in range(3)]
     engine = LocalEngine(tmp_path, LocalOptions(slots=2, threads=1, trials_per_device=2))
     try:
-        assert engine.slots == 4 and engine.gpus_per_trial == 0.5
+        assert engine.slots == 4 and engine.gpus_per_trial == 1
         jobs = engine.submit(run_trial, paths)
         assert jobs[0] == jobs[1] != jobs[2], "two workers have three trials"
         assert engine.slots == 3, "no worker is free for a fourth"

@@ -90,8 +90,8 @@ class LocalEngine:
         slots = options.slots or len(self._gpus) * options.trials_per_gpu or cores // 2
         self._workers = max(1, slots)
         self.together = options.trials_per_device
-        share = 1 / options.trials_per_gpu if self._gpus else 1.0
-        self.gpus_per_trial = share / self.together
+        # trials that train together count a share of the time each, so none of the device
+        self.gpus_per_trial = 1 / options.trials_per_gpu if self._gpus else 1.0
         self._threads = options.threads or max(1, cores // self._workers)
         self._own: dict[Path, tuple[BaseProcess, str | None]] = {}
         """Trial directory -> its worker, which may have others too, and the worker's GPU."""
