@@ -64,6 +64,11 @@ def test_together_they_come_to_what_they_come_to_alone(reference, tmp_path):
             assert [[line["step"] for line in each] for each in lines][0] == [
                 line["step"] for line in lines[1]
             ]
+        sizes = [
+            sum(path.stat().st_size for path in (each / "checkpoints").iterdir())
+            for each in (run_dir, alone)
+        ]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.02), "only a trial's own weights are saved"
         losses = [files.read_jsonl(each / "train.jsonl")[0]["d_loss"] for each in (run_dir, alone)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-3)
         assert {path.name for path in run_dir.iterdir()} == {path.name for path in alone.iterdir()}

@@ -58,8 +58,17 @@ def save_best(folder: Path, step: int, generator: dict[str, torch.Tensor]) -> No
 
 def _write(path: Path, step: int, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()  # torch.save's own writer turns a full disk into a fault of its own
-    torch.save({"schema": SCHEMA, "step": step, **state}, buffer)
+    torch.save({"schema": SCHEMA, "step": step, **_alone(state)}, buffer)
     files.write_bytes(path, buffer.getvalue())
+
+
+def _alone(state: Any) -> Any:
+    """Copy tensors that are part of larger ones, as a stacked trial's are: all would be saved."""
+    if isinstance(state, torch.Tensor):
+        return state.clone() if state.untyped_storage().nbytes() > state.nbytes else state
+    if isinstance(state, dict):
+        return {key: _alone(value) for key, value in state.items()}
+    return [_alone(value) for value in state] if isinstance(state, list) else state
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
