@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from omegaconf import OmegaConf
+
 from gan_bench.errors import BusyError, GanBenchError, StorageError
 
 _STORAGE_ERRNOS = {
@@ -104,6 +106,29 @@ def read_json(path: Path, *, what: str) -> Any:
         raise GanBenchError(f"{what} {path} is missing") from None
     except (ValueError, OSError) as error:
         raise GanBenchError(f"{what} {path} is unreadable: {error}") from None
+
+
+def read_yaml(path: Path, *, what: str, error: type[GanBenchError]) -> dict[str, Any]:
+    """Read a YAML mapping, with numbers as OmegaConf reads them (1e-4 is one).
+
+    Args:
+        path: The file.
+        what: What it is, for the message.
+        error: What to raise.
+
+    Raises:
+        FileNotFoundError: There is none.
+        GanBenchError: It is no YAML, or no mapping; of the class given.
+    """
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except FileNotFoundError:
+        raise
+    except Exception as fault:  # PyYAML and OmegaConf have many ways to say "no YAML"
+        raise error(f"{what} {path} can't be read: {' '.join(str(fault).split())}") from None
+    if not isinstance(content, dict):
+        raise error(f"{what} {path} is no mapping of fields")
+    return {str(key): value for key, value in content.items()}
 
 
 def append_jsonl(path: Path, *records: Mapping[str, object], sync: bool = False) -> None:

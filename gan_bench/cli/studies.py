@@ -122,15 +122,9 @@ def _engine(named: str | None, options: dict[str, Any], study: Any) -> tuple[str
     chosen = dict(study.engine)
     if named is not None and named.endswith((".yaml", ".yml")):
         try:
-            plain = OmegaConf.to_container(OmegaConf.load(named))
+            chosen = files.read_yaml(Path(named), what="engine file", error=ConfigError)
         except FileNotFoundError:
             raise ConfigError(f"engine file {named} is missing") from None
-        except Exception as error:  # PyYAML has many ways to say that a file is no YAML
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"engine file {named} can't be read: {reason}") from None
-        if not isinstance(plain, dict):
-            raise ConfigError(f"engine file {named} must be a mapping with a name")
-        chosen = {str(key): value for key, value in plain.items()}
     elif named is not None and named != study.engine.get("name"):
         chosen = {"name": named}
     name = str(chosen.pop("name", "inline"))

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from gan_bench import files
 from gan_bench.errors import GanBenchError, StudyError
 from gan_bench.report.csv_trials import FILE as CSV
@@ -81,20 +79,14 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     path = folder / "study.yaml"
     if not path.is_file():
         raise StudyError(f"{folder} is no study directory: it has no study.yaml")
-    try:
-        plan = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except Exception as error:  # PyYAML and OmegaConf have many ways to say "no YAML"
-        reason = " ".join(str(error).split())
-        raise StudyError(f"{path} can't be read: {reason}") from None
-    if not isinstance(plan, dict):
-        raise StudyError(f"{path} is no study: it should be a mapping with name and objective")
+    plan = files.read_yaml(path, what="study", error=StudyError)
     schema = plan.get("schema", SCHEMA)
     if schema != SCHEMA:
         raise StudyError(
             f"{path} has schema {schema}, this version reads {SCHEMA}; "
             "use the version of gan_bench that wrote it"
         )
-    return {str(key): value for key, value in plan.items()}
+    return plan
 
 
 def _objective(plan: dict[str, Any], folder: Path) -> Objective:

@@ -12,8 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from gan_bench import files
 from gan_bench.errors import ConfigError, StudyError, unknown
 
 _WHOLE = re.compile(r"\$\{define\.([\w.]+)\}")
@@ -33,15 +32,10 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path in above:
         raise StudyError(f"study {path} includes itself, by {above[-1]}")
     try:
-        plain = OmegaConf.to_container(OmegaConf.load(path))
+        own = files.read_yaml(path, what="study", error=StudyError)
     except FileNotFoundError:
         by = f", which {above[-1]} includes," if above else ""
         raise StudyError(f"study file {path}{by} is missing") from None
-    except Exception as error:  # PyYAML has many ways to say that a file is no YAML
-        raise StudyError(f"study {path} can't be read: {' '.join(str(error).split())}") from None
-    if not isinstance(plain, dict):
-        raise StudyError(f"study {path} is no mapping of fields")
-    own = {str(key): value for key, value in plain.items()}
     parts = own.pop("include", None) or []
     merged: dict[str, Any] = {}
     for part in [parts] if isinstance(parts, str) else parts:

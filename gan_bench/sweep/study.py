@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from gan_bench import config as configs
 from gan_bench import files
 from gan_bench.config import Config
-from gan_bench.errors import ConfigError, StudyError, require
+from gan_bench.errors import ConfigError, StudyError
 from gan_bench.sweep.fields import read_fields
 from gan_bench.sweep.halving import EarlyStopping
 from gan_bench.sweep.limits import Budget, Retries, StopRules
@@ -271,13 +271,12 @@ def read_study(study_dir: Path) -> Study:
     """
     path = study_dir / FILE
     try:
-        plain = OmegaConf.to_container(OmegaConf.load(path))
-        require(isinstance(plain, dict), "it is no mapping")
-        assert isinstance(plain, dict)
-        return Study.from_dict({str(key): value for key, value in plain.items()})
+        plain = files.read_yaml(path, what="study", error=StudyError)
     except FileNotFoundError:
         raise StudyError(f"{path} is missing; is {study_dir} a study directory?") from None
+    try:
+        return Study.from_dict(plain)
     except (StudyError, ConfigError) as error:
         raise StudyError(f"{path}: {error}") from None
-    except Exception as error:  # PyYAML has many ways to say that a file is no YAML
-        raise StudyError(f"{path} can't be read: {' '.join(str(error).split())}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StudyError(f"{path} can't be read: {error!r} in its fields") from None
