@@ -24,10 +24,10 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from benchmarks import feature_metrics, ms_ssim
 from benchmarks.timing import Comparison, compare, seconds
 from gan_bench.evaluation import Evaluator
-from gan_bench.evaluation.features import full_float32
 from gan_bench.evaluation.frechet import Gaussian, frechet_distance
 from gan_bench.evaluation.inception import InceptionExtractor
 from gan_bench.evaluation.moments import Moments
+from gan_bench.precision import full_float32
 
 _BATCH = 256
 _INCEPTION_IMAGES = 64

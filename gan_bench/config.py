@@ -206,7 +206,7 @@ def check(config: Config) -> None:
         require(value is None or value >= 0, f"training.{name} is {value}; it can't be negative")
     if training.ema_decay is not None:
         require(0 <= training.ema_decay < 1, "training.ema_decay must lie in [0, 1)")
-    _one_of("training.precision", training.precision, ("float32", "bf16"))
+    _one_of("training.precision", training.precision, ("float32", "tf32", "bf16"))
     for name in ("n_real", "n_fake", "batch_size"):
         value = getattr(evaluator, name)
         low = 1 if name == "batch_size" else 2

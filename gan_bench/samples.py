@@ -13,6 +13,7 @@ from torchvision.utils import make_grid
 from gan_bench import files
 from gan_bench.config import Config
 from gan_bench.data.pixels import to_uint8
+from gan_bench.precision import full_float32
 from gan_bench.training.trainer import DivergedError, draw_latents
 
 GRID_IMAGES = 64
@@ -61,7 +62,8 @@ def generate(generator: nn.Module, latents: Tensor) -> Tensor:
     Raises:
         DivergedError: A pixel is NaN or infinite.
     """
-    images: Tensor = generator(latents)
+    with full_float32(latents.device):
+        images: Tensor = generator(latents)
     if not torch.isfinite(images).all():
         raise DivergedError("the generator's images became NaN or infinite")
     return images

@@ -47,7 +47,8 @@ class TrainingConfig:
     ema_decay: float | None = None
     """Decay of the moving average of G's weights that is evaluated; None: no average."""
     precision: str = "float32"
-    """float32, or bf16 (autocast around the networks; losses and optimizers stay float32)."""
+    """float32 (also on GPUs, whose convolutions would else be TF32); tf32 (GPUs: faster, 10 bits of
+    mantissa); bf16 (autocast around the networks; losses and optimizers stay float32)."""
     channels_last: bool = True
     """Whether images and kernels lie in memory with the channels last, for which kernels are
     faster."""

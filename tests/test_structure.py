@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py")) + sorted((ROOT / "hydra_plugins").rglob(
 # members do not import each other either.
 LAYERS = {
     "errors": 0, "interfaces": 0, "files": 0, "registry": 0, "listing": 0, "schema": 0,
-    "metric_keys": 0, "signals": 0, "piecewise": 0,
+    "metric_keys": 0, "signals": 0, "piecewise": 0, "precision": 0,
     "losses": 1, "regularizers": 1, "normalizers": 1, "architectures": 1, "data": 1, "config": 1,
     "training": 2, "evaluation": 2,
     "hardware": 3, "samples": 3, "overfitting": 3, "measure": 3, "result": 3, "run": 3,

@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gan_bench.errors import ConfigError, DataError, StorageError
-from gan_bench.evaluation.features import chunks, full_float32, state_digest
+from gan_bench.evaluation.features import chunks, state_digest
 from gan_bench.evaluation.identity import identify
 from gan_bench.evaluation.sources import split_source
 from gan_bench.files import cache_dir, computed_once, digest, write_bytes, write_json
 from gan_bench.interfaces import Dataset, ImageSplit
+from gan_bench.precision import full_float32
 
 _LOG = logging.getLogger(__name__)
 

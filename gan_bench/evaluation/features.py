@@ -7,7 +7,6 @@ they can't be mistaken for the published kind.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,28 +138,3 @@ def state_digest(state: dict[str, Any]) -> str:
         sha.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
         sha.update(value.detach().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()
-
-
-@contextlib.contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
-    """Run real float32 arithmetic, whatever the caller has set: no TF32, bfloat16 or autocast.
-
-    cuDNN convolutions use TF32 by default, which moves features by about 1e-3. The settings are
-    changed one operation at a time: the process-wide getters fail where a caller has mixed
-    PyTorch's old and new settings.
-    """
-    operations: list[Any] = [
-        torch.backends.cuda.matmul,
-        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
-        torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
-        torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
-    ]
-    previous = [operation.fp32_precision for operation in operations]
-    for operation in operations:
-        operation.fp32_precision = "ieee"
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for operation, precision in zip(operations, previous, strict=True):
-            operation.fp32_precision = precision

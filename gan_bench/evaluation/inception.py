@@ -28,8 +28,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan_bench.errors import DataError, GanBenchError, WeightsError
-from gan_bench.evaluation.features import chunks, full_float32
+from gan_bench.evaluation.features import chunks
 from gan_bench.files import file_digest, write_bytes
+from gan_bench.precision import full_float32
 
 URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"

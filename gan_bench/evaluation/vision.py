@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gan_bench.errors import ConfigError, DataError, WeightsError
-from gan_bench.evaluation.features import chunks, full_float32, state_digest
+from gan_bench.evaluation.features import chunks, state_digest
+from gan_bench.precision import full_float32
 
 _SIDE = 224
 _CHUNK = {"cpu": 8}

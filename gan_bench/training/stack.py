@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from gan_bench.data.stream import BatchStream
 from gan_bench.interfaces import ConstrainsWeights
+from gan_bench.precision import float32_arithmetic
 from gan_bench.regularizers import GradientRegularizer, squared_gradients
 from gan_bench.training.trainer import Trainer
 
@@ -104,7 +105,8 @@ class Stack:
         """Train every member for so many G steps more, or until `stop()` holds after a step."""
         started = time.perf_counter()
         done = 0
-        with warnings.catch_warnings():
+        tf32 = self._trainers[0].config.training.precision == "tf32"
+        with warnings.catch_warnings(), float32_arithmetic(tf32=tf32):
             # torch would rather have gradients without gaps; here they lie between trials
             warnings.filterwarnings("ignore", "grad and param do not obey", UserWarning)
             while done < steps and not stop():

@@ -17,6 +17,7 @@ from gan_bench.data.stream import BatchStream
 from gan_bench.data.subset import SubsetSplit
 from gan_bench.errors import CheckpointError
 from gan_bench.interfaces import Dataset
+from gan_bench.precision import float32_arithmetic
 from gan_bench.registry import ARCHITECTURES, LOSSES, NORMALIZERS, REGULARIZERS
 from gan_bench.schema import Config, OptimizerConfig
 from gan_bench.training.step import Game, discriminator_step, generator_step
@@ -132,15 +133,20 @@ class Trainer:
     def advance(self, until: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Train up to G step `until`, or until `stop()` holds after a step."""
         started = time.perf_counter()
-        batch_size, parts = self.config.training.batch_size, self.config.training.accumulate
-        while self.step < until and not stop():
-            self.whole = False
-            for _ in range(self.config.training.n_disc):
-                d_loss, penalty = discriminator_step(self.game, self.next_images(), parts)
-            g_loss = generator_step(self.game, batch_size, parts)
-            self.loss_sums += torch.stack([d_loss, g_loss, penalty, torch.ones_like(g_loss)])
-            self.count_step()
+        with float32_arithmetic(tf32=self.config.training.precision == "tf32"):
+            while self.step < until and not stop():
+                self._step()
         self.seconds += time.perf_counter() - started
+
+    def _step(self) -> None:
+        """Update D n_disc times, then G."""
+        training = self.config.training
+        self.whole = False
+        for _ in range(training.n_disc):
+            d_loss, penalty = discriminator_step(self.game, self.next_images(), training.accumulate)
+        g_loss = generator_step(self.game, training.batch_size, training.accumulate)
+        self.loss_sums += torch.stack([d_loss, g_loss, penalty, torch.ones_like(g_loss)])
+        self.count_step()
 
     def next_images(self) -> Tensor:
         """Return the next real batch (N, C, H, W), in [-1, 1], as the networks take it."""

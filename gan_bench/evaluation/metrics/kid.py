@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from gan_bench.errors import DataError, require, unknown
-from gan_bench.evaluation.features import full_float32
 from gan_bench.evaluation.metrics.base import Metric, both_features
 from gan_bench.evaluation.statistics import Array, FeatureStatistics, Needs
+from gan_bench.precision import full_float32
 from gan_bench.registry import METRICS
 
 ESTIMATORS = ("subsets", "blocks")

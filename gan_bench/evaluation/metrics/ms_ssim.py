@@ -26,9 +26,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from gan_bench.errors import DataError, require, unknown
-from gan_bench.evaluation.features import chunks, full_float32
+from gan_bench.evaluation.features import chunks
 from gan_bench.evaluation.metrics.base import Metric
 from gan_bench.evaluation.statistics import FeatureStatistics, Needs
+from gan_bench.precision import full_float32
 from gan_bench.registry import METRICS
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
