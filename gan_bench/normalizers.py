@@ -171,23 +171,18 @@ def _matrix(tensor: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def _of_matrix(matrix: Tensor, weight: Tensor) -> Tensor:
-    """Return a matrix like `_matrix(weight)` in the kernel's shape."""
+    """Return a matrix of rows like those of `_matrix(weight)`, each in the shape of its kernel."""
+    inputs = weight.shape[1:]
     if not _is_channels_last(weight):
-        return matrix.view(weight.shape)
-    out, inputs, height, width = weight.shape
-    return matrix.view(out, height, width, inputs).permute(0, 3, 1, 2)
+        return matrix.view(-1, *inputs)
+    return matrix.view(-1, *inputs[1:], inputs[0]).permute(0, 3, 1, 2)
 
 
 def _in_memory_order(v: Tensor, weight: Tensor) -> Tensor:
     """Return a vector of c_in * k * k, in a kernel's logical order, in that of `_matrix`."""
-    if not _is_channels_last(weight):
-        return v
-    return v.view(weight.shape[1:]).permute(1, 2, 0).flatten()
+    return _matrix(v.view(1, *weight.shape[1:]), weight).flatten()
 
 
 def _in_logical_order(v: Tensor, weight: Tensor) -> Tensor:
     """Undo `_in_memory_order`."""
-    if not _is_channels_last(weight):
-        return v
-    _, inputs, height, width = weight.shape
-    return v.view(height, width, inputs).permute(2, 0, 1).flatten()
+    return _of_matrix(v, weight).flatten()

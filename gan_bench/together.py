@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +21,8 @@ from gan_bench.hardware import choose_device, cpu_threads
 from gan_bench.result import read_result, write_failure
 from gan_bench.run import ENDED, Run, run_trial
 from gan_bench.signals import deferred_interrupts, sigterm_as_interrupt
-from gan_bench.training.stack import Member, RandomState, Stack
+from gan_bench.training.randomness import RandomState
+from gan_bench.training.stack import Member, Stack
 from gan_bench.training.trainer import DivergedError
 
 _LOG = logging.getLogger(__name__)
@@ -58,34 +59,34 @@ def run_trials(run_dirs: Sequence[Path]) -> None:
         BusyError: Another process runs one of the trials.
         KeyboardInterrupt: SIGINT or SIGTERM; all states are saved.
     """
-    groups: dict[str, list[Path]] = {}
+    groups: dict[str, dict[Path, Config]] = {}
     for run_dir in run_dirs:
         try:
             finished = read_result(run_dir)
             if finished is None or finished["status"] not in ENDED:
-                key = stack_key(configs.load(run_dir / "config.yaml"))
-                groups.setdefault(key, []).append(run_dir)
+                config = configs.load(run_dir / "config.yaml")
+                groups.setdefault(stack_key(config), {})[run_dir] = config
         except GanBenchError as error:
             write_failure(run_dir, error)
     for group in groups.values():
-        left = group if len(group) == 1 else _run_stacked(group)
+        left = list(group) if len(group) == 1 else _run_stacked(group)
         for run_dir in left:
             run_trial(run_dir)
 
 
-def _run_stacked(run_dirs: Sequence[Path]) -> list[Path]:
+def _run_stacked(trials: Mapping[Path, Config]) -> list[Path]:
     """Train a group as one program; return those that have to train by themselves."""
-    config = configs.load(run_dirs[0] / "config.yaml")
+    first = next(iter(trials.values()))
     with contextlib.ExitStack() as stack:
-        for run_dir in run_dirs:
+        for run_dir in trials:
             stack.enter_context(files.locked(run_dir / ".lock", f"run {run_dir}"))
-        stack.enter_context(cpu_threads(config.threads))
+        stack.enter_context(cpu_threads(first.threads))
         stack.enter_context(sigterm_as_interrupt())
         stack.enter_context(torch.random.fork_rng())
-        group = _Group(choose_device(config.device))
+        group = _Group(choose_device(first.device))
         stack.callback(group.close)
-        for run_dir in run_dirs:
-            group.add(run_dir)
+        for run_dir, config in trials.items():
+            group.add(run_dir, config)
         return group.run()
 
 
@@ -124,12 +125,12 @@ class _Group:
         self._trials: list[_Trial] = []
         """Those that have not ended."""
 
-    def add(self, run_dir: Path) -> None:
+    def add(self, run_dir: Path, config: Config) -> None:
         """Build a run in its own random state; one that can't be built has failed."""
         random = RandomState(self._device)
         like = self._runs[0] if self._runs else None
         with random.applied(), _guarded(run_dir):
-            run = Run(configs.load(run_dir / "config.yaml"), run_dir, self._device, like=like)
+            run = Run(config, run_dir, self._device, like=like)
             self._runs.append(run)
             self._trials.append(_Trial(run, random))
 

@@ -9,7 +9,8 @@ from gan_bench import config as configs
 from gan_bench.precision import float32_arithmetic, full_float32
 from gan_bench.registry import DATASETS
 from gan_bench.samples import generate
-from gan_bench.training.stack import Member, RandomState, Stack
+from gan_bench.training.randomness import RandomState
+from gan_bench.training.stack import Member, Stack
 from gan_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")

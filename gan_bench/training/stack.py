@@ -13,13 +13,12 @@ not being stepped any more.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import functools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,39 +28,11 @@ from gan_bench.data.stream import BatchStream
 from gan_bench.interfaces import ConstrainsWeights
 from gan_bench.precision import float32_arithmetic
 from gan_bench.regularizers import GradientRegularizer, squared_gradients
+from gan_bench.training.randomness import RandomState
 from gan_bench.training.trainer import Trainer
 
 _ALIGNMENT = 16
 """Numbers to which a trial's parameters begin: a cache line of float32."""
-
-
-class RandomState:
-    """The random state of a trial that shares its process with others."""
-
-    def __init__(self, device: torch.device) -> None:
-        """Start with the present state of torch's global generators."""
-        self._device = device
-        self._state = self._get()
-
-    @contextlib.contextmanager
-    def applied(self) -> Iterator[None]:
-        """Make torch's global random state this trial's within the block."""
-        outside = self._get()
-        self._set(self._state)
-        try:
-            yield
-        finally:
-            self._state = self._get()
-            self._set(outside)
-
-    def _get(self) -> tuple[Tensor, Tensor | None]:
-        cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
-        return torch.get_rng_state(), cuda
-
-    def _set(self, state: tuple[Tensor, Tensor | None]) -> None:
-        torch.set_rng_state(state[0])
-        if state[1] is not None:
-            torch.cuda.set_rng_state(state[1], self._device)
 
 
 @dataclasses.dataclass(frozen=True)

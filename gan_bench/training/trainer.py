@@ -20,6 +20,7 @@ from gan_bench.interfaces import Dataset
 from gan_bench.precision import float32_arithmetic
 from gan_bench.registry import ARCHITECTURES, LOSSES, NORMALIZERS, REGULARIZERS
 from gan_bench.schema import Config, OptimizerConfig
+from gan_bench.training.randomness import random_state, set_random_state
 from gan_bench.training.step import Game, discriminator_step, generator_step
 
 
@@ -190,6 +191,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return all that `restore` needs, as tensors and plain values."""
         game = self.game
+        rng, cuda_rng = random_state(self.device)
         return {
             "d_steps": self.d_steps,
             "seconds": self.seconds,
@@ -200,10 +202,8 @@ class Trainer:
             "average": None if self._average is None else self._average.state_dict(),
             "sums": self.loss_sums,
             "data_position": self.stream.position,
-            "rng": torch.get_rng_state(),
-            "cuda_rng": (
-                torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-            ),
+            "rng": rng,
+            "cuda_rng": cuda_rng,
         }
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -228,9 +228,7 @@ class Trainer:
             raise CheckpointError(
                 f"the checkpoint does not fit the config: {str(error).splitlines()[0]}"
             ) from None
-        torch.set_rng_state(content["rng"].cpu())
-        if self.device.type == "cuda" and content["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(content["cuda_rng"].cpu(), self.device)
+        set_random_state((content["rng"], content["cuda_rng"]), self.device)
 
     def close(self) -> None:
         """Stop the loader processes."""

@@ -13,7 +13,8 @@ from gan_bench import config as configs
 from gan_bench.config import Config
 from gan_bench.data import stream
 from gan_bench.registry import ARCHITECTURES, NORMALIZERS, REGULARIZERS
-from gan_bench.training.stack import Member, RandomState, Stack
+from gan_bench.training.randomness import RandomState
+from gan_bench.training.stack import Member, Stack
 from gan_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
